@@ -1,0 +1,1 @@
+//! Sub-byte codes as one little-endian bit stream.

@@ -1,0 +1,57 @@
+//! Element types of MIL values.
+
+/// The element type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // The names say it all.
+pub enum DataType {
+    Bool,
+    String,
+    Float16,
+    Float32,
+    Float64,
+    Int4,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt1,
+    UInt2,
+    UInt3,
+    UInt4,
+    UInt6,
+    UInt8,
+    UInt16,
+    UInt32,
+    UInt64,
+}
+
+impl DataType {
+    /// Bits of one element in a file; sub-byte elements are packed. `None` for strings.
+    pub fn bits(self) -> Option<u32> {
+        Some(match self {
+            Self::UInt1 => 1,
+            Self::UInt2 => 2,
+            Self::UInt3 => 3,
+            Self::Int4 | Self::UInt4 => 4,
+            Self::UInt6 => 6,
+            Self::Bool | Self::Int8 | Self::UInt8 => 8,
+            Self::Float16 | Self::Int16 | Self::UInt16 => 16,
+            Self::Float32 | Self::Int32 | Self::UInt32 => 32,
+            Self::Float64 | Self::Int64 | Self::UInt64 => 64,
+            Self::String => return None,
+        })
+    }
+
+    /// The unsigned type of an index of `bits` bits.
+    pub fn index(bits: u8) -> Option<Self> {
+        Some(match bits {
+            1 => Self::UInt1,
+            2 => Self::UInt2,
+            3 => Self::UInt3,
+            4 => Self::UInt4,
+            6 => Self::UInt6,
+            8 => Self::UInt8,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! A weight is a value with a storage.
+//!
+//! Quantizing replaces the storage. Which constexpr operation that becomes depends on the target
+//! and is the lowering's business alone; raising a package undoes it.
+
+use super::DataType;
+use crate::scheme::{Entries, Float, Linear, LinearBits, LinearGranularity};
+use crate::scheme::{Palette, PaletteGranularity, Scheme};
+use std::sync::Arc;
+
+/// A constant tensor of a program: its logical shape, and how it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// The shape that operations see, `[O, I, …]`.
+    pub shape: Vec<usize>,
+    /// How it is stored.
+    pub storage: Storage,
+}
+
+/// How a weight is stored. Shapes follow `[O, I, …]`, the weight's own; `..` is as many 1s as the
+/// rank needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Storage {
+    /// The values themselves.
+    Dense(Operand),
+    /// `w = scale · (codes − offset)`, rounded once to the scale's type.
+    Linear {
+        /// Integer codes, in the weight's shape.
+        codes: Operand,
+        /// `[1, 1, ..]`, `[O, 1, ..]`, `[1, I, ..]` or `[O, I/B, ..]`: each weight dimension is a
+        /// multiple of the scale's.
+        scale: Operand,
+        /// The zero point, in the scale's shape; absent when symmetric.
+        offset: Option<Operand>,
+    },
+    /// `w = table[group, index]`, times the scales that are present.
+    Palette {
+        /// Unsigned indices: the weight's shape, with `vector_axis` divided by the vector length.
+        indices: Operand,
+        /// `[G0, G1, .., P, V]`: groups along each dimension, entries, vector length.
+        table: Operand,
+        /// For INT8 entries: FP16, `[G0, G1, .., 1, 1]`.
+        table_scale: Option<Operand>,
+        /// The axis along which one index fills V values; 0 where V is 1.
+        vector_axis: usize,
+        /// FP16, `[O, 1, ..]`: `w = table[..] · channel_scale`.
+        channel_scale: Option<Operand>,
+    },
+}
+
+/// One stored tensor: type, shape, and where its bytes come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operand {
+    /// Element type; sub-byte elements are packed into one bit stream.
+    pub dtype: DataType,
+    /// Shape of the stored elements.
+    pub shape: Vec<usize>,
+    /// The bytes, now or later.
+    pub data: Data,
+}
+
+/// Where an operand's bytes come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Here, as they stand in a file: little-endian, packed.
+    Bytes(Arc<[u8]>),
+    /// Made by a later step, which asks by this key: sizes and offsets are planned before data.
+    Later(Slot),
+}
+
+/// One part of one tensor of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// The tensor's place in the plan.
+    pub tensor: usize,
+    /// Which of its parts.
+    pub part: Part,
+}
+
+/// The parts that a tensor can be stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Floating-point values.
+    Dense,
+    /// Linear codes or palette indices.
+    Codes,
+    /// Linear scales.
+    Scale,
+    /// Linear zero points.
+    Offset,
+    /// Palette entries.
+    Table,
+    /// Scales of INT8 palette entries.
+    TableScale,
+    /// Scales of output channels beside a palette.
+    ChannelScale,
+}
+
+impl Operand {
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes in a file, the last one padded with zero bits.
+    ///
+    /// # Panics
+    /// For strings, which no weight holds.
+    pub fn byte_len(&self) -> u64 {
+        let bits = u64::from(self.dtype.bits().expect("a weight's operand is numeric"));
+        (self.elements() as u64 * bits).div_ceil(8)
+    }
+}
+
+impl Storage {
+    /// The storage of tensor number `tensor` of a plan, of this shape (rank ≥ 1), under this
+    /// scheme, whose blocks, groups and vectors divide the shape. All bytes come later.
+    pub fn planned(scheme: Scheme, shape: &[usize], tensor: usize) -> Self {
+        let operand = |part, dtype, shape: Vec<usize>| Operand {
+            dtype,
+            shape,
+            data: Data::Later(Slot { tensor, part }),
+        };
+        match scheme {
+            Scheme::Float(float) => {
+                let dtype = match float {
+                    Float::F16 => DataType::Float16,
+                    Float::F32 => DataType::Float32,
+                };
+                Self::Dense(operand(Part::Dense, dtype, shape.to_vec()))
+            }
+            Scheme::Linear(linear) => {
+                let code = match linear.bits {
+                    LinearBits::Int8 => DataType::Int8,
+                    LinearBits::Int4 => DataType::Int4,
+                };
+                let scale = scale_shape(linear, shape);
+                Self::Linear {
+                    codes: operand(Part::Codes, code, shape.to_vec()),
+                    offset: linear.asymmetric.then(|| operand(Part::Offset, code, scale.clone())),
+                    scale: operand(Part::Scale, DataType::Float16, scale),
+                }
+            }
+            Scheme::Palette(palette) => {
+                let (indices, groups) = palette_shapes(palette, shape);
+                let dtype = DataType::index(palette.bits).expect("a parsed scheme's bits");
+                let entries = match palette.entries {
+                    Entries::F16 => DataType::Float16,
+                    Entries::Int8 => DataType::Int8,
+                };
+                let table_of = |p: usize, v: usize| [&groups[..], &[p, v]].concat();
+                let table = table_of(1 << palette.bits, usize::from(palette.vector));
+                let mut channels = vec![1; shape.len()];
+                channels[0] = shape[0];
+                Self::Palette {
+                    indices: operand(Part::Codes, dtype, indices),
+                    table: operand(Part::Table, entries, table),
+                    table_scale: (palette.entries == Entries::Int8)
+                        .then(|| operand(Part::TableScale, DataType::Float16, table_of(1, 1))),
+                    vector_axis: if palette.vector > 1 { palette.axis.into() } else { 0 },
+                    channel_scale: palette
+                        .channel_scale
+                        .then(|| operand(Part::ChannelScale, DataType::Float16, channels)),
+                }
+            }
+        }
+    }
+
+    /// The stored operands, each with the part it is.
+    pub fn operands(&self) -> Vec<(Part, &Operand)> {
+        match self {
+            Self::Dense(values) => vec![(Part::Dense, values)],
+            Self::Linear { codes, scale, offset } => {
+                let offset = offset.iter().map(|o| (Part::Offset, o));
+                [(Part::Codes, codes), (Part::Scale, scale)].into_iter().chain(offset).collect()
+            }
+            Self::Palette { indices, table, table_scale, vector_axis: _, channel_scale } => {
+                let table_scale = table_scale.iter().map(|o| (Part::TableScale, o));
+                let channel_scale = channel_scale.iter().map(|o| (Part::ChannelScale, o));
+                [(Part::Codes, indices), (Part::Table, table)]
+                    .into_iter()
+                    .chain(table_scale)
+                    .chain(channel_scale)
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The shape of the scales of a linear weight of shape `[O, I, …]`.
+fn scale_shape(linear: Linear, shape: &[usize]) -> Vec<usize> {
+    let mut scale = vec![1; shape.len()];
+    match linear.granularity {
+        LinearGranularity::Tensor => {}
+        LinearGranularity::Channel { axis } => scale[usize::from(axis)] = shape[usize::from(axis)],
+        LinearGranularity::Block { size } => {
+            scale[0] = shape[0];
+            scale[1] = shape[1] / size as usize;
+        }
+    }
+    scale
+}
+
+/// The shapes of the indices and of the groups of tables of a palette for a weight `[O, I, …]`.
+fn palette_shapes(palette: Palette, shape: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let axis = usize::from(palette.axis);
+    let mut indices = shape.to_vec();
+    indices[axis] /= usize::from(palette.vector);
+    let mut groups = vec![1; shape.len()];
+    match palette.granularity {
+        PaletteGranularity::Tensor => {}
+        PaletteGranularity::Group { size } => groups[axis] = shape[axis] / size as usize,
+    }
+    (indices, groups)
+}

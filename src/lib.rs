@@ -1,0 +1,39 @@
+//! twolane quantizes safetensors checkpoints for Apple silicon, on any machine.
+//!
+//! Data flows one way; a line of this map uses only the lines below it:
+//!
+//! | | module | what it does |
+//! |---|---|---|
+//! | way | [`pipeline`] | read → plan → quantize → lay out → write → report |
+//! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
+//! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
+//! | | [`quantize`] | weights → codes and parameters; the arithmetic |
+//! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
+//! | | [`report`] | what a run did: `report.json`, tables, plots |
+//! | values | [`scheme`] | how one tensor is stored: parsed, printed, compared |
+//! | | [`target`] | which operating systems must read the package |
+//! | | [`tensor`] | a view of stored weights |
+//! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
+//! | | [`model`] | what becomes a graph: the layer package |
+//! | | [`metrics`] | error measures and histograms |
+//! | | [`Error`] | whose fault, where, and what would do |
+//! | bytes | [`formats`] | the files themselves (crate `twolane-formats`) |
+//!
+//! The words of the command line live in the binary, `quantize`.
+
+mod error;
+pub mod graph;
+pub mod layout;
+pub mod metrics;
+pub mod model;
+pub mod pipeline;
+pub mod plan;
+pub mod quantize;
+pub mod report;
+pub mod scheme;
+pub mod source;
+pub mod target;
+pub mod tensor;
+
+pub use error::{Error, Result};
+pub use twolane_formats as formats;

@@ -1,0 +1,2 @@
+//! `quantize`: words in, words out.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Plan before data.
