@@ -1,8 +1,26 @@
 //! How one tensor is stored: a plain value, parsed from `--scheme`, printed in reports, compared
 //! in tests, and matched without `_`, so that the compiler lists every place a new scheme must
 //! reach.
+//!
+//! The words are a head and comma-separated options, `linear-int4,block:32`; see [`Scheme`].
+
+mod clip;
+mod text;
+
+pub use text::ParseError;
 
 /// How one tensor is stored.
+///
+/// # Words
+///
+/// | head | options (the default first) |
+/// |---|---|
+/// | `linear-int8`, `linear-int4` | `channel`, `tensor` or `block:B`; `axis:0` or `axis:1` (with `channel`); `symmetric` or `asymmetric` |
+/// | `palette-8`, `-6`, `-4`, `-3`, `-2`, `-1` | `tensor` or `group:G`; `vector:2`, `vector:4`; `axis:0` or `axis:1` (with a group or a vector); `lut-int8`; `channel-scale`; `unique` |
+/// | `float16`, `float32` | none |
+///
+/// [`Display`](std::fmt::Display) prints the canonical words: defaults left out, options in the
+/// order of this table. In serialized form a scheme is these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Left in floating point, in this type.
