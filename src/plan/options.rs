@@ -1,0 +1,224 @@
+//! Everything that words can choose, resolved: only these values reach the pipeline.
+
+use super::Rule;
+use crate::scheme::{Clip, Linear, LinearBits, LinearGranularity, Scheme};
+use crate::target::Target;
+use regex::Regex;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::{fmt, str::FromStr};
+
+/// The options of a run. Its serialized form goes into plans and reports, and leaves out what does
+/// not change the bytes of an output: where it is written, and over what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Options {
+    /// The scheme of every tensor that no rule chose for.
+    pub scheme: Scheme,
+    /// Rules in the order they are tried: the command line's, then the file's.
+    pub rules: Vec<Rule>,
+    /// Tensors with fewer elements stay in float, unless a rule chose for them.
+    pub min_elements: u64,
+    /// How ranges of linear codes are chosen.
+    pub clip: Clip,
+    /// The oldest system that must read the package.
+    pub target: Target,
+    /// What a NaN or infinity among the weights does.
+    pub non_finite: NonFinite,
+    /// What to write.
+    pub outputs: BTreeSet<Output>,
+    /// The order of codes in the Metal blob.
+    pub lanes: Lanes,
+    /// Which matrices become functions of the layer package; all, if absent.
+    #[serde(serialize_with = "as_pattern", skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Regex>,
+    /// Whether the report gives SHA-256 beside BLAKE3.
+    pub sha256: bool,
+    /// The output folder; `./STEM-SCHEME` if absent.
+    #[serde(skip)]
+    pub output: Option<PathBuf>,
+    /// Whether an output folder of ours that exists is exchanged for the new one.
+    #[serde(skip)]
+    pub force: bool,
+}
+
+impl Default for Options {
+    /// `linear-int8` by channel, `--clip mse`, ios18, an .mlpackage and a Metal blob in `k2`.
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::Linear(Linear {
+                bits: LinearBits::Int8,
+                asymmetric: false,
+                granularity: LinearGranularity::Channel { axis: 0 },
+            }),
+            rules: vec![],
+            min_elements: 2048,
+            clip: Clip::Mse,
+            target: Target::default(),
+            non_finite: NonFinite::Error,
+            outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
+            lanes: Lanes::K2,
+            layers: None,
+            sha256: false,
+            output: None,
+            force: false,
+        }
+    }
+}
+
+fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_some(&pattern.as_ref().map(Regex::as_str))
+}
+
+/// A word that names none of the choices.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{word}`; use {choices}")]
+pub struct UnknownWord {
+    what: &'static str,
+    word: String,
+    choices: &'static str,
+}
+
+/// An enum of plain words: parsing, printing and serializing from one table.
+macro_rules! words {
+    ($type:ident, $what:literal, $choices:literal, $($variant:ident = $word:literal),+) => {
+        impl $type {
+            /// All choices.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word on the command line and in files.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                let word = text.trim().to_ascii_lowercase();
+                Self::ALL.iter().copied().find(|choice| choice.name() == word).ok_or(UnknownWord {
+                    what: $what,
+                    word: text.into(),
+                    choices: $choices,
+                })
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.name())
+            }
+        }
+    };
+}
+
+/// One output of a run (`--to`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Output {
+    /// `STEM.mlpackage`: the CoreML package.
+    Mlpackage,
+    /// `STEM.metal/`: the blob that Metal maps.
+    Metal,
+    /// `STEM.dequantized.safetensors`: FP16 values under the original names.
+    Dense,
+}
+words!(
+    Output,
+    "output",
+    "mlpackage, metal or dense",
+    Mlpackage = "mlpackage",
+    Metal = "metal",
+    Dense = "dense"
+);
+
+/// The order of codes in the Metal blob (`--layout`); the names are the file's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lanes {
+    /// `[K/2, N, 2]`: two along the reduction in one 16-bit word.
+    #[default]
+    K2,
+    /// `[K/4, N, 4]`: four along the reduction, for 4-wide dot products.
+    K4,
+    /// `[N/2, K, 2]`: two output channels in one 16-bit word.
+    O2,
+    /// `[N, K]`, as in the checkpoint.
+    Row,
+}
+words!(Lanes, "layout", "k2, k4, o2 or row", K2 = "k2", K4 = "k4", O2 = "o2", Row = "row");
+
+/// What a NaN or infinity among the weights does (`--non-finite`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum NonFinite {
+    /// It ends the run, with the tensor's name and the index.
+    #[default]
+    Error,
+    /// Its tensor stays in float, and the report says so.
+    Keep,
+}
+words!(
+    NonFinite,
+    "treatment of non-finite weights",
+    "error or keep",
+    Error = "error",
+    Keep = "keep"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_prints_as_it_was_written() {
+        for &output in Output::ALL {
+            assert_eq!(output.name().parse(), Ok(output));
+        }
+        for &lanes in Lanes::ALL {
+            assert_eq!(lanes.name().to_uppercase().parse(), Ok(lanes));
+        }
+        for &choice in NonFinite::ALL {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        insta::assert_snapshot!("onnx".parse::<Output>().unwrap_err(), @"unknown output `onnx`; use mlpackage, metal or dense");
+    }
+
+    #[test]
+    fn the_echo_of_the_options_holds_what_changes_bytes_and_no_path() {
+        let options = Options {
+            output: Some("/somewhere".into()),
+            layers: Some(Regex::new("q_proj").unwrap()),
+            rules: vec![Rule::parse("head=float16").unwrap()],
+            ..Options::default()
+        };
+        insta::assert_snapshot!(serde_json::to_string_pretty(&options).unwrap(), @r#"
+        {
+          "scheme": "linear-int8",
+          "rules": [
+            {
+              "match": "head",
+              "scheme": "float16"
+            }
+          ],
+          "min_elements": 2048,
+          "clip": "mse",
+          "target": "ios18",
+          "non_finite": "error",
+          "outputs": [
+            "mlpackage",
+            "metal"
+          ],
+          "lanes": "k2",
+          "layers": "q_proj",
+          "sha256": false
+        }
+        "#);
+    }
+}

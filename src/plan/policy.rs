@@ -1,0 +1,220 @@
+//! The policy is a table, tried from the top; the first row that matches a tensor chooses.
+//!
+//! | row | tensors | becomes |
+//! |---|---|---|
+//! | `--rule`, in their order | the pattern matches the name | the rule's scheme |
+//! | `--rules FILE`, in their order | the pattern matches the name | the rule's scheme |
+//! | not float | F64, integers, 8-bit floats, booleans | copied |
+//! | empty | no elements | float |
+//! | rank | fewer than two dimensions: norms, biases, scalars | float |
+//! | size | fewer than `--min-elements` elements | float |
+//! | default | all others | `--scheme` |
+//!
+//! A rule overrides the size, but cannot make a quantized weight of what has no rows: a copied type,
+//! an empty tensor, a vector. "Float" is FP16, or FP32 where `--scheme` is `float32`.
+
+use super::{Header, Options, Output, PlannedTensor, Rule, fit::fit};
+use crate::graph::weight::Storage;
+use crate::scheme::{Entries, Float, LinearBits, LinearGranularity};
+use crate::scheme::{Palette, PaletteGranularity, Scheme};
+use crate::target::Target;
+use crate::{Error, Result};
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// Which row of the policy chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// A rule, in its own words.
+    Rule(String),
+    /// The stored type is not one that can be quantized.
+    NotFloat,
+    /// There are no elements.
+    Empty,
+    /// There are fewer than two dimensions.
+    Rank,
+    /// There are fewer elements than this limit.
+    Small(u64),
+    /// No row above: the default scheme.
+    Default,
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(words) => f.write_str(words),
+            Self::NotFloat => f.write_str("not float"),
+            Self::Empty => f.write_str("empty"),
+            Self::Rank => f.write_str("rank < 2"),
+            Self::Small(limit) => write!(f, "< {limit} elements"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+impl Serialize for Chosen {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Chooses for each tensor, in order; returns warnings beside.
+///
+/// # Errors
+/// [`Error::Usage`] for a scheme that the target lacks, where an .mlpackage is asked for.
+pub fn apply(headers: &[Header], options: &Options) -> Result<(Vec<PlannedTensor>, Vec<String>)> {
+    let choose = |(index, header)| plan_tensor(index, header, options);
+    let tensors = headers.iter().enumerate().map(choose).collect::<Result<Vec<_>>>()?;
+    Ok((tensors, idle_rules(headers, &options.rules)))
+}
+
+fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<PlannedTensor> {
+    let (rule, requested) = choose(header, options);
+    let (scheme, notes) = settle(header, requested, &rule, options);
+    if options.outputs.contains(&Output::Mlpackage) {
+        for scheme in [requested, scheme].into_iter().flatten() {
+            check_target(&header.name, scheme, options.target)?;
+        }
+    }
+    let storage = scheme.map(|scheme| Storage::planned(scheme, &header.shape, index));
+    let stored = |s: &Storage| s.operands().iter().map(|(_, operand)| operand.byte_len()).sum();
+    let bytes_after = storage.as_ref().map_or(header.bytes, stored);
+    Ok(PlannedTensor {
+        name: header.name.clone(),
+        file: header.file.clone(),
+        dtype: header.dtype.clone(),
+        shape: header.shape.clone(),
+        scheme,
+        requested,
+        rule,
+        notes,
+        elements: header.elements(),
+        bytes_before: header.bytes,
+        bytes_after,
+        storage,
+    })
+}
+
+/// The first row that matches, and the scheme it asks for.
+fn choose(header: &Header, options: &Options) -> (Chosen, Option<Scheme>) {
+    if let Some(rule) = options.rules.iter().find(|rule| rule.pattern.is_match(&header.name)) {
+        return (Chosen::Rule(rule.to_string()), Some(rule.scheme));
+    }
+    if header.float().is_none() {
+        (Chosen::NotFloat, None)
+    } else if header.elements() == 0 {
+        (Chosen::Empty, None)
+    } else if header.shape.len() < 2 {
+        (Chosen::Rank, None)
+    } else if header.elements() < options.min_elements {
+        (Chosen::Small(options.min_elements), None)
+    } else {
+        (Chosen::Default, Some(options.scheme))
+    }
+}
+
+/// What becomes of the tensor, and why that is not what was asked for.
+fn settle(
+    header: &Header,
+    requested: Option<Scheme>,
+    rule: &Chosen,
+    options: &Options,
+) -> (Option<Scheme>, Vec<String>) {
+    if header.float().is_none() {
+        let why = format!("{} is not F16, BF16 or F32: copied as it is", header.dtype);
+        return (None, vec![why]);
+    }
+    let float = match (requested, options.scheme) {
+        (Some(Scheme::Float(float)), _) | (_, Scheme::Float(float)) => float,
+        _ => Float::F16,
+    };
+    let why = if header.elements() == 0 {
+        "it holds no elements".into()
+    } else if header.shape.len() < 2 {
+        format!("rank {}: codes need rows and columns", header.shape.len())
+    } else {
+        match requested {
+            Some(scheme @ (Scheme::Linear(_) | Scheme::Palette(_))) => {
+                let (scheme, mut notes) = fit(scheme, &header.shape);
+                notes.extend(outgrown(scheme, header));
+                return (Some(scheme), notes);
+            }
+            Some(Scheme::Float(_)) => {
+                let whose = if *rule == Chosen::Default { "--scheme" } else { "the rule" };
+                format!("{whose} says so")
+            }
+            None => format!("{} elements, fewer than {}", header.elements(), options.min_elements),
+        }
+    };
+    let scheme = Scheme::Float(float);
+    (Some(scheme), vec![format!("left in {scheme}: {why}")])
+}
+
+/// A note where tables and scales outweigh what the codes save.
+fn outgrown(scheme: Scheme, header: &Header) -> Option<String> {
+    let storage = Storage::planned(scheme, &header.shape, 0);
+    let stored: u64 = storage.operands().iter().map(|(_, operand)| operand.byte_len()).sum();
+    let float = header.elements().saturating_mul(2);
+    (stored >= float).then(|| format!("{stored} bytes, no fewer than the {float} of float16"))
+}
+
+/// Warns of each rule that chooses for no tensor.
+fn idle_rules(headers: &[Header], rules: &[Rule]) -> Vec<String> {
+    let mut chooses = vec![false; rules.len()];
+    let mut matches = vec![false; rules.len()];
+    for header in headers {
+        let mut first = true;
+        for (i, rule) in rules.iter().enumerate() {
+            if rule.pattern.is_match(&header.name) {
+                chooses[i] |= std::mem::take(&mut first);
+                matches[i] = true;
+            }
+        }
+    }
+    let warn = |(i, rule): (usize, &Rule)| match (chooses[i], matches[i]) {
+        (true, _) => None,
+        (false, true) => {
+            Some(format!("{rule} has no effect: earlier rules take every tensor that it matches"))
+        }
+        (false, false) => Some(format!("{rule} matches no tensor")),
+    };
+    rules.iter().enumerate().filter_map(warn).collect()
+}
+
+/// The oldest target that has the scheme; `scheme-lowering` sections 1 and 2.
+fn first_target(scheme: Scheme) -> Target {
+    let newer = match scheme {
+        Scheme::Float(_) => false,
+        Scheme::Linear(linear) => {
+            linear.bits == LinearBits::Int4
+                || matches!(linear.granularity, LinearGranularity::Block { .. })
+        }
+        Scheme::Palette(p) => {
+            p.bits == 3
+                || p.vector > 1
+                || p.entries == Entries::Int8
+                || matches!(p.granularity, PaletteGranularity::Group { .. })
+        }
+    };
+    if newer { Target::Ios18 } else { Target::Ios16 }
+}
+
+fn check_target(tensor: &str, scheme: Scheme, target: Target) -> Result<()> {
+    let first = first_target(scheme);
+    if first <= target {
+        return Ok(());
+    }
+    let instead = match scheme {
+        Scheme::Linear(linear) if linear.bits == LinearBits::Int4 => "palette-4".into(),
+        Scheme::Palette(Palette { bits: 3, .. }) => "palette-4".into(),
+        Scheme::Palette(palette) => format!("palette-{}", palette.bits),
+        Scheme::Linear(_) | Scheme::Float(_) => "linear-int8".into(),
+    };
+    Err(Error::Usage(format!(
+        "{target} cannot hold `{tensor}` as {scheme}; the first target that can is {first} \
+         (--target {first}), and {target} has {instead}"
+    )))
+}
+
+#[cfg(test)]
+mod tests;
