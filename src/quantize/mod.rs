@@ -2,8 +2,8 @@
 //!
 //! A [`Quantizer`] is made once a tensor (what the whole tensor must be seen for, a per-tensor range
 //! or palette, happens then) and encodes pieces of whole rows, in any order and on any thread. The
-//! same codes, parameters and statistics come out whatever the number of threads, because pieces
-//! are of a fixed size and are joined in order.
+//! same codes and parameters come out whatever the pieces and the number of threads; statistics are
+//! the same for the same pieces, joined in row order.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -19,6 +19,7 @@ use crate::scheme::{Clip, Scheme};
 use crate::tensor::Weights;
 use crate::{Error, Result};
 use half::f16;
+use std::ops::Range;
 
 /// What decodes codes, in the order of the plan's operands (`graph::weight::Storage`), each
 /// row-major. Only the members that the scheme has are filled.
@@ -60,6 +61,31 @@ pub struct Encoded {
     pub stats: Stats,
 }
 
+/// SQNR against the range of the codes, on a bounded sample of a tensor's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipCurve {
+    /// From the absolute maximum (factor 1) downwards.
+    pub points: Vec<ClipPoint>,
+    /// What `--clip` chose: its SQNR on the same sample, and the median of the factors.
+    pub chosen: ClipPoint,
+}
+
+/// One range of a [`ClipCurve`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipPoint {
+    /// The range's share of the absolute maximum, in (0, 1].
+    pub factor: f64,
+    /// SQNR in dB; `None` where the sample is all zeros.
+    pub sqnr_db: Option<f64>,
+}
+
+impl ClipCurve {
+    /// Whether the chosen ranges are worse than clipping nothing: what `--clip percentile:P` risks.
+    pub fn loses_to_none(&self) -> bool {
+        self.chosen.sqnr_db < self.points.first().and_then(|p| p.sqnr_db)
+    }
+}
+
 /// One tensor being quantized.
 pub enum Quantizer<'a> {
     /// Linear codes.
@@ -73,13 +99,93 @@ impl<'a> Quantizer<'a> {
     /// and vectors divide. Parameters that all rows share are computed here, in parallel.
     ///
     /// # Errors
-    /// [`Error::Input`] at the first non-finite weight that is met here; `unique` where the tensor
-    /// has more distinct values than the palette. [`Error::Bug`] for a scheme that is no quantization.
+    /// [`Error::Input`] at the first weight met here that is not finite or is beyond FP16's range;
+    /// `unique` where the tensor has more distinct values than the palette. [`Error::Bug`] for a
+    /// scheme that is no quantization.
     pub fn new(weights: Weights<'a>, scheme: Scheme, clip: Clip) -> Result<Self> {
         match scheme {
             Scheme::Linear(scheme) => linear::Linear::new(weights, scheme, clip).map(Self::Linear),
             Scheme::Palette(scheme) => palette::Palette::new(weights, scheme).map(Self::Palette),
             Scheme::Float(_) => Err(Error::bug(weights.name, "a float scheme has no codes")),
         }
+    }
+
+    /// Pieces start at multiples of this many rows, and are multiples of it, except the last.
+    pub fn granule_rows(&self) -> usize {
+        match self {
+            Self::Linear(linear) => linear.granule_rows(),
+            Self::Palette(palette) => palette.granule_rows(),
+        }
+    }
+
+    /// The number of code bytes of `rows` rows: one a code, whatever its width.
+    pub fn code_len(&self, rows: usize) -> usize {
+        match self {
+            Self::Linear(linear) => linear.code_len(rows),
+            Self::Palette(palette) => palette.code_len(rows),
+        }
+    }
+
+    /// The parameters that all rows share; those of single rows come from [`Self::encode`].
+    pub fn shared(&self) -> Params {
+        match self {
+            Self::Linear(linear) => linear.shared(),
+            Self::Palette(palette) => palette.shared(),
+        }
+    }
+
+    /// Encodes `rows` into `codes`, one byte a code in row order; a signed code is written as its
+    /// two's complement byte.
+    ///
+    /// # Errors
+    /// [`Error::Input`] at the first weight of these rows that is not finite or is beyond FP16's
+    /// range. [`Error::Bug`] if `codes` is not of [`Self::code_len`].
+    pub fn encode(&self, rows: Range<usize>, codes: &mut [u8]) -> Result<Encoded> {
+        match self {
+            Self::Linear(linear) => linear.encode(rows, codes),
+            Self::Palette(palette) => palette.encode(rows, codes),
+        }
+    }
+
+    /// Decodes `rows` from the codes and parameters that [`Self::encode`] gave for them, into
+    /// `out`: what every reader of the package sees, each weight rounded once to FP16.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if a length is not that of these rows.
+    pub fn decode(
+        &self,
+        rows: Range<usize>,
+        codes: &[u8],
+        params: &Params,
+        out: &mut [f16],
+    ) -> Result<()> {
+        match self {
+            Self::Linear(linear) => linear.decode(rows, codes, params, out),
+            Self::Palette(palette) => palette.decode(rows, codes, params, out),
+        }
+    }
+
+    /// SQNR against range, on a sample; only linear codes have a range.
+    pub fn clip_curve(&self) -> Option<ClipCurve> {
+        match self {
+            Self::Linear(linear) => Some(linear.clip_curve()),
+            Self::Palette(_) => None,
+        }
+    }
+}
+
+/// Decodes a whole tensor, slowly and obviously: the definition that [`Quantizer::decode`] and
+/// every reader are tested against.
+///
+/// `shape` is `[O, I, …]`, `codes` one byte a code, `params` the tensor's. Each weight is rounded
+/// once, to FP16.
+///
+/// # Panics
+/// If codes or parameters are not those of the shape and scheme, or the scheme is no quantization.
+pub fn dequantize(scheme: Scheme, shape: &[usize], codes: &[u8], params: &Params) -> Vec<f16> {
+    match scheme {
+        Scheme::Linear(scheme) => linear::dequantize(scheme, shape, codes, params),
+        Scheme::Palette(scheme) => palette::dequantize(scheme, shape, codes, params),
+        Scheme::Float(_) => panic!("a float scheme has no codes"),
     }
 }
