@@ -1,1 +1,0 @@
-//! CoreML protobuf messages.
