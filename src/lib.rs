@@ -16,6 +16,7 @@
 //! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
 //! | | [`model`] | what becomes a graph: the layer package |
 //! | | [`metrics`] | error measures and histograms |
+//! | | [`text`] | aligned tables, sizes and block-character plots for a terminal |
 //! | | [`Error`] | whose fault, where, and what would do |
 //! | bytes | [`formats`] | the files themselves (crate `twolane-formats`) |
 //!
@@ -34,6 +35,7 @@ pub mod scheme;
 pub mod source;
 pub mod target;
 pub mod tensor;
+pub mod text;
 
 pub use error::{Error, Result};
 pub use twolane_formats as formats;

@@ -14,6 +14,7 @@ pub mod memory;
 mod options;
 pub mod policy;
 mod rules;
+mod table;
 
 pub use options::{Lanes, NonFinite, Options, Output, UnknownWord};
 pub use policy::Chosen;

@@ -1,0 +1,86 @@
+//! What people read in a terminal: aligned tables, sizes, block-character plots.
+//!
+//! Names come from files that anybody may have made, so control characters never reach the
+//! terminal: see [`printable`].
+
+mod plot;
+mod table;
+
+pub use plot::{bars, curve};
+pub use table::{Align, Column, Table};
+
+use std::borrow::Cow;
+
+/// A size in the unit that suits it: `999 B`, `1.5 KiB`, `20.0 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // What would print as 1024.0 belongs to the next unit.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A shape as `[64, 3, 3, 3]`.
+pub fn shape(shape: &[usize]) -> String {
+    format!("{shape:?}")
+}
+
+/// `text` with every control character (escape sequences, line ends, direction marks) replaced by
+/// `�`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(hidden) { text.replace(hidden, "\u{fffd}").into() } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_the_unit_that_suits_them() {
+        #[rustfmt::skip]
+        let cases: &[(u64, &str)] = &[
+            (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"),
+            (1_048_575, "1.0 MiB"), (20 << 20, "20.0 MiB"), (u64::MAX, "16.0 EiB"),
+        ];
+        for &(bytes, words) in cases {
+            assert_eq!(size(bytes), words, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (n, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(n), words);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert!(matches!(printable("層.weight"), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,208 @@
+//! Tables with aligned columns, by display width.
+
+use super::printable;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// The side that a column's cells stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Figures.
+    Right,
+}
+
+/// A column: its heading, its side, and how far it may be shortened.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    heading: &'static str,
+    align: Align,
+    least: Option<usize>,
+    keep: Keep,
+}
+
+/// Which part of a shortened cell stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Names differ at their end.
+    End,
+    /// Sentences say the most at their start.
+    Start,
+}
+
+impl Column {
+    /// A column of words.
+    pub fn left(heading: &'static str) -> Self {
+        Self { heading, align: Align::Left, least: None, keep: Keep::End }
+    }
+
+    /// A column of figures.
+    pub fn right(heading: &'static str) -> Self {
+        Self { heading, align: Align::Right, least: None, keep: Keep::End }
+    }
+
+    /// The column's cells may be shortened to this width where the terminal is narrow; their end
+    /// stays, as names differ there.
+    pub fn shrink_to(self, least: usize) -> Self {
+        Self { least: Some(least), ..self }
+    }
+
+    /// As [`Self::shrink_to`], but the start stays: for sentences.
+    pub fn cut_to(self, least: usize) -> Self {
+        Self { least: Some(least), keep: Keep::Start, ..self }
+    }
+}
+
+/// Rows under headings.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+const GAP: usize = 2;
+
+impl Table {
+    /// A table without rows.
+    pub fn new(columns: Vec<Column>) -> Self {
+        Self { columns, rows: vec![] }
+    }
+
+    /// Adds a row, one cell a column; control characters are replaced.
+    ///
+    /// # Panics
+    /// For another number of cells than columns.
+    pub fn row(&mut self, cells: Vec<String>) {
+        assert_eq!(cells.len(), self.columns.len(), "one cell a column");
+        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+    }
+
+    /// The table as lines, each ended by a line feed. In a terminal of `width` columns, cells that
+    /// may be shortened are, from the widest column on, and `…` stands for what is left out.
+    /// Without a width, nothing is.
+    pub fn render(&self, width: Option<usize>) -> String {
+        let widths = self.widths(width);
+        let headings = self.columns.iter().map(|c| c.heading.to_string()).collect();
+        let mut out = String::new();
+        for cells in std::iter::once(&headings).chain(&self.rows) {
+            let mut line = String::new();
+            for ((cell, column), &width) in cells.iter().zip(&self.columns).zip(&widths) {
+                let cell = shorten(cell, width, column.keep);
+                let pad = " ".repeat(width - cell.width());
+                match column.align {
+                    Align::Left => line.extend([cell.as_str(), &pad]),
+                    Align::Right => line.extend([pad.as_str(), &cell]),
+                }
+                line.push_str(&" ".repeat(GAP));
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
+        let widest = |(i, column): (usize, &Column)| {
+            let cells = self.rows.iter().map(|row| row[i].width());
+            cells.chain([column.heading.width()]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
+        let gaps = GAP * self.columns.len().saturating_sub(1);
+        let Some(limit) = limit else { return widths };
+        for (width, column) in widths.iter_mut().zip(&self.columns) {
+            if let Some(least) = column.least {
+                *width = (*width).min(limit.max(least));
+            }
+        }
+        let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
+        while excess > 0 {
+            // One column of the terminal at a time: tables are small, and the widest gives first.
+            let least = |i: &usize| self.columns[*i].least.filter(|&least| widths[*i] > least);
+            let Some(i) =
+                (0..widths.len()).filter(|i| least(i).is_some()).max_by_key(|&i| widths[i])
+            else {
+                break;
+            };
+            widths[i] -= 1;
+            excess -= 1;
+        }
+        widths
+    }
+}
+
+/// The text, or `…` and as much of the part to keep as fits.
+fn shorten(text: &str, width: usize, keep: Keep) -> String {
+    if text.width() <= width {
+        return text.into();
+    }
+    let mut used = 1; // The ellipsis.
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= width
+    };
+    match keep {
+        Keep::Start => text.chars().take_while(fits).chain(['…']).collect(),
+        Keep::End => {
+            let mut kept: Vec<char> = text.chars().rev().take_while(fits).collect();
+            kept.push('…');
+            kept.iter().rev().collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn table(rows: &[[&str; 3]]) -> Table {
+        let columns = vec![
+            Column::left("tensor").shrink_to(6),
+            Column::right("bytes"),
+            Column::left("note").cut_to(4),
+        ];
+        let mut table = Table::new(columns);
+        rows.iter().for_each(|row| table.row(row.map(String::from).to_vec()));
+        table
+    }
+
+    #[test]
+    fn columns_align_by_display_width() {
+        let table =
+            table(&[["model.layers.10.q", "1,024", "ok"], ["層.重み", "7", ""], ["é", "12", "x"]]);
+        insta::assert_snapshot!(table.render(None), @r"
+        tensor             bytes  note
+        model.layers.10.q  1,024  ok
+        層.重み                7
+        é                     12  x
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shortens_the_widest_and_keeps_the_ends() {
+        let table = table(&[
+            ["model.layers.10.q_proj", "1,024", "falls back"],
+            ["層の重みの長い名前", "7", ""],
+        ]);
+        insta::assert_snapshot!(table.render(Some(30)), @r"
+        tensor       bytes  note
+        ….10.q_proj  1,024  falls back
+        …の長い名前      7
+        ");
+        insta::assert_snapshot!(table.render(Some(1)), @r"
+        tensor  bytes  note
+        …_proj  1,024  fal…
+        …名前       7
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal(names in prop::collection::vec(".{0,30}", 0..6), width in 20usize..60) {
+            let rows: Vec<[&str; 3]> = names.iter().map(|n| [n.as_str(), "12,345", n.as_str()]).collect();
+            for line in table(&rows).render(Some(width)).lines() {
+                prop_assert!(line.width() <= width, "{line:?}");
+            }
+        }
+    }
+}
