@@ -25,6 +25,7 @@
 mod error;
 pub mod graph;
 pub mod layout;
+mod map;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

@@ -1,1 +1,204 @@
-//! Checkpoints.
+//! Checkpoints: one safetensors file, a folder of shards, or an index of them, mapped and checked.
+//!
+//! [`Source::open`] reads and checks every header and how the shards fit together; weights are not
+//! touched until somebody asks for a tensor's [`bytes`](Source::bytes). What opens is whole: every
+//! tensor lies in exactly one file, inside that file, with the length that its shape asks for.
+//!
+//! | path | files |
+//! |---|---|
+//! | a file | that file |
+//! | a folder | those that its index names (`model.safetensors.index.json`, else the only `*.safetensors.index.json`); without an index `model.safetensors`; without that every `*.safetensors` |
+//! | `*.json` | those that this index names |
+
+mod find;
+mod shards;
+
+use crate::map::Map;
+use crate::tensor::{FloatType, Weights};
+use crate::{Error, Result};
+use find::Found;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use twolane_formats::safetensors::{Dtype, Header};
+
+/// An open checkpoint.
+#[derive(Debug)]
+pub struct Source {
+    stem: String,
+    folder: PathBuf,
+    files: Vec<SourceFile>,
+    tensors: Vec<SourceTensor>,
+    by_name: HashMap<String, usize>,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    map: Map,
+    metadata: BTreeMap<String, String>,
+}
+
+/// One tensor of a checkpoint: where it lies, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTensor {
+    /// Its name, unique in the checkpoint.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its shape; a scalar has none.
+    pub shape: Vec<usize>,
+    /// Its file, an index into [`Source::files`].
+    pub file: usize,
+    /// Its bytes, counted from the start of that file. They may lie at any alignment.
+    pub range: Range<usize>,
+}
+
+impl Source {
+    /// Opens a checkpoint: a safetensors file, a folder, or an index.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a file that breaks the format, with its path; [`Error::Input`] for
+    /// files that do not fit together: a shard that is missing or not in the index, a tensor in two
+    /// shards, in another shard than the index says, in none, or not in the index;
+    /// [`Error::Io`] if the system refuses.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let Found { stem, folder, paths, index } = find::find(path.as_ref())?;
+        let mut files = Vec::with_capacity(paths.len());
+        let mut tensors = Vec::new();
+        for (file, path) in paths.into_iter().enumerate() {
+            let map = Map::open(&path)?;
+            let header = Header::parse(map.bytes()).map_err(|error| within(&path, error))?;
+            for entry in header.tensors {
+                let offsets = entry.data_offsets;
+                let start = header.data_start + offsets.start;
+                // Within the map, whose length is a `usize`.
+                let range = start as usize..(start + (offsets.end - offsets.start)) as usize;
+                let (name, dtype, shape) = (entry.name, entry.dtype, entry.shape);
+                tensors.push(SourceTensor { name, dtype, shape, file, range });
+            }
+            files.push(SourceFile { path, map, metadata: header.metadata });
+        }
+        let by_name = shards::by_name(&files, &tensors)?;
+        if let Some((path, index)) = index {
+            shards::check_index(&path, &index, &files, &tensors, &by_name)?;
+        }
+        Ok(Self { stem, folder, files, tensors, by_name })
+    }
+
+    /// The name for outputs: a file's name without its ending; a folder's name, also for an index
+    /// in it.
+    pub fn stem(&self) -> &str {
+        &self.stem
+    }
+
+    /// The folder in which the files lie, and a `config.json` may.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The files, sorted by name.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// All tensors, by file and by offset within it. The order depends on the files alone.
+    pub fn tensors(&self) -> &[SourceTensor] {
+        &self.tensors
+    }
+
+    /// The tensor of a name.
+    pub fn tensor(&self, name: &str) -> Option<&SourceTensor> {
+        self.by_name.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// The length of all files in bytes, headers included.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes().len() as u64).sum()
+    }
+
+    /// A tensor's bytes, as stored.
+    ///
+    /// # Panics
+    /// If the tensor is not of this checkpoint and does not fit into it.
+    pub fn bytes(&self, tensor: &SourceTensor) -> &[u8] {
+        &self.files[tensor.file].bytes()[tensor.range.clone()]
+    }
+
+    /// A tensor as weights, if its elements are F16, BF16 or F32.
+    ///
+    /// # Panics
+    /// As [`Source::bytes`].
+    pub fn weights<'a>(&'a self, tensor: &'a SourceTensor) -> Option<Weights<'a>> {
+        let dtype = tensor.float_type()?;
+        let (name, shape) = (tensor.name.as_str(), tensor.shape.as_slice());
+        Some(Weights { name, dtype, shape, bytes: self.bytes(tensor) })
+    }
+
+    /// Tells the system that a tensor will be read soon. Only a hint.
+    pub fn will_need(&self, tensor: &SourceTensor) {
+        self.files[tensor.file].map.will_need(tensor.range.clone());
+    }
+
+    /// Tells the system that a tensor was read for the last time, so that its pages no longer count
+    /// as memory of this process. Only a hint: its bytes stay readable.
+    pub fn done(&self, tensor: &SourceTensor) {
+        self.files[tensor.file].map.done(tensor.range.clone());
+    }
+}
+
+impl SourceFile {
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole file, header included: what is hashed.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
+    /// The header's free `__metadata__` strings.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+}
+
+impl SourceTensor {
+    /// The length of its bytes.
+    pub fn byte_len(&self) -> u64 {
+        self.range.len() as u64
+    }
+
+    /// The number of its elements.
+    pub fn elements(&self) -> u64 {
+        // The header's check found that the product does not overflow.
+        self.shape.iter().map(|&dim| dim as u64).product()
+    }
+
+    /// Its type, if that can be quantized.
+    pub fn float_type(&self) -> Option<FloatType> {
+        match self.dtype {
+            Dtype::F16 => Some(FloatType::F16),
+            Dtype::BF16 => Some(FloatType::BF16),
+            Dtype::F32 => Some(FloatType::F32),
+            _ => None,
+        }
+    }
+}
+
+/// Puts a file's path before the place of an error in it.
+fn within(path: &Path, error: twolane_formats::Error) -> Error {
+    use twolane_formats::Error as Format;
+    let join = |place: String| format!("{}, {place}", path.display());
+    Error::Format(match error {
+        Format::Malformed { format, place, found, remedy } => {
+            Format::Malformed { format, place: join(place), found, remedy }
+        }
+        Format::Unsupported { place, found, can } => {
+            Format::Unsupported { place: join(place), found, can }
+        }
+        other => other,
+    })
+}
