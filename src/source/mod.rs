@@ -12,6 +12,8 @@
 
 mod find;
 mod shards;
+#[cfg(test)]
+mod tests;
 
 use crate::map::Map;
 use crate::tensor::{FloatType, Weights};

@@ -18,7 +18,8 @@ pub(super) fn by_name(
             let file = |i: usize| files[tensors[i].file].path.display();
             let place = format!("tensor `{}`", shown(&tensor.name));
             let found = format!("it lies in {} and in {}", file(first), file(i));
-            return Err(Error::input(place, found, "remove one of the two files"));
+            let remedy = "remove one of the two files, or download the whole checkpoint again";
+            return Err(Error::input(place, found, remedy));
         }
     }
     Ok(by_name)

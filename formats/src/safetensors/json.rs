@@ -118,6 +118,9 @@ fn plain(words: &str) -> String {
 /// The byte of `text` at which a JSON reader stopped; serde_json tells line and column, both from
 /// one, the column in bytes.
 fn position(text: &str, stopped: &serde_json::Error) -> usize {
+    if stopped.is_eof() {
+        return text.len();
+    }
     let mut lines = text.split_inclusive('\n');
     let before: usize = lines.by_ref().take(stopped.line().saturating_sub(1)).map(str::len).sum();
     before + stopped.column().saturating_sub(1)

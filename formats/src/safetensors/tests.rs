@@ -128,7 +128,7 @@ fn each_broken_file_gives_its_own_place_finding_and_remedy() {
     text behind:
       malformed safetensors, byte 11: trailing characters; the file is damaged: download it again
     not closed:
-      malformed safetensors, byte 12, tensor `x`: EOF while parsing a value; the file is damaged: download it again
+      malformed safetensors, byte 13, tensor `x`: EOF while parsing a value; the file is damaged: download it again
     not JSON, second line:
       malformed safetensors, byte 18, tensor `x`: expected ident; the file is damaged: download it again
     a lone surrogate:
@@ -295,7 +295,7 @@ fn a_header_is_read_from_a_prefix_of_its_file() {
     let parsed = Header::parse_prefix(&prefix, file_len).expect("sound");
     assert_eq!(parsed.tensors[0].shape, [1_000_000]);
     let short = Header::parse_prefix(&prefix[..20], file_len);
-    insta::assert_snapshot!(short.expect_err("too short"), @r#"bug in twolane, header: 20 bytes were given of 73; please report it"#);
+    insta::assert_snapshot!(short.expect_err("too short"), @"bug in twolane, header: 20 bytes were given of 73; please report it");
 }
 
 #[test]
