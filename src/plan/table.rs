@@ -11,11 +11,11 @@ impl Plan {
     pub fn to_text(&self, width: Option<usize>) -> String {
         let mut table = Table::new(vec![
             Column::left("tensor").shrink_to(16),
-            Column::left("type"),
-            Column::left("shape"),
+            Column::left("type").optional(),
+            Column::left("shape").optional(),
             Column::left("scheme"),
             Column::left("chosen by").cut_to(10),
-            Column::right("before"),
+            Column::right("before").optional(),
             Column::right("after"),
             Column::right("bits/w"),
             Column::left("notes").cut_to(12),
@@ -158,11 +158,11 @@ mod tests {
         warning: --rule 'experts=palette-4' matches no tensor
         ");
         insta::assert_snapshot!(plan().to_text(Some(100)).lines().take(5).collect::<Vec<_>>().join("\n"), @r"
-        tensor            type  shape         scheme               chosen by     before     after  bits/w  notes
-        …n.q_proj.weight  BF16  [2048, 2048]  linear-int8          default      8.0 MiB   4.0 MiB    8.01
-        …rs.0.mlp.weight  F32   [64, 172]     linear-int4,block:4  --rule 'm…  43.0 KiB  10.8 KiB    8.00  block:32 do…
-        …del.norm.weight  BF16  [2048]        float16              rank < 2     4.0 KiB   4.0 KiB   16.00  left in flo…
-        ids               I64   [7]           copied               not float       56 B      56 B   64.00  I64 is not …
+        tensor             type  scheme               chosen by             after  bits/w  notes
+        …tn.q_proj.weight  BF16  linear-int8          default             4.0 MiB    8.01
+        …ers.0.mlp.weight  F32   linear-int4,block:4  --rule 'mlp=line…  10.8 KiB    8.00  block:32 does no…
+        model.norm.weight  BF16  float16              rank < 2            4.0 KiB   16.00  left in float16:…
+        ids                I64   copied               not float              56 B   64.00  I64 is not F16, …
         ");
     }
 

@@ -19,6 +19,7 @@ pub struct Column {
     align: Align,
     least: Option<usize>,
     keep: Keep,
+    optional: bool,
 }
 
 /// Which part of a shortened cell stays.
@@ -33,12 +34,12 @@ enum Keep {
 impl Column {
     /// A column of words.
     pub fn left(heading: &'static str) -> Self {
-        Self { heading, align: Align::Left, least: None, keep: Keep::End }
+        Self { heading, align: Align::Left, least: None, keep: Keep::End, optional: false }
     }
 
     /// A column of figures.
     pub fn right(heading: &'static str) -> Self {
-        Self { heading, align: Align::Right, least: None, keep: Keep::End }
+        Self { heading, align: Align::Right, least: None, keep: Keep::End, optional: false }
     }
 
     /// The column's cells may be shortened to this width where the terminal is narrow; their end
@@ -50,6 +51,12 @@ impl Column {
     /// As [`Self::shrink_to`], but the start stays: for sentences.
     pub fn cut_to(self, least: usize) -> Self {
         Self { least: Some(least), keep: Keep::Start, ..self }
+    }
+
+    /// The column is left out where the terminal is too narrow even for shortened cells; the last
+    /// such column goes first.
+    pub fn optional(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
@@ -78,17 +85,28 @@ impl Table {
     }
 
     /// The table as lines, each ended by a line feed. In a terminal of `width` columns, cells that
-    /// may be shortened are, from the widest column on, and `…` stands for what is left out.
-    /// Without a width, nothing is.
+    /// may be shortened are, from the widest column on, and `…` stands for what is left out; where
+    /// that is not enough, optional columns go. Without a width, all is printed in full.
     pub fn render(&self, width: Option<usize>) -> String {
-        let widths = self.widths(width);
+        let full = self.full_widths();
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut widths = full.clone();
+        if let Some(limit) = width {
+            let least = |i: &usize| self.columns[*i].least.map_or(full[*i], |l| l.min(full[*i]));
+            while shown.iter().map(least).sum::<usize>() + gaps(&shown) > limit {
+                let Some(at) = shown.iter().rposition(|&i| self.columns[i].optional) else { break };
+                shown.remove(at);
+            }
+            self.squeeze(&mut widths, &shown, limit);
+        }
         let headings = self.columns.iter().map(|c| c.heading.to_string()).collect();
         let mut out = String::new();
         for cells in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
-            for ((cell, column), &width) in cells.iter().zip(&self.columns).zip(&widths) {
-                let cell = shorten(cell, width, column.keep);
-                let pad = " ".repeat(width - cell.width());
+            for &i in &shown {
+                let column = &self.columns[i];
+                let cell = shorten(&cells[i], widths[i], column.keep);
+                let pad = " ".repeat(widths[i] - cell.width());
                 match column.align {
                     Align::Left => line.extend([cell.as_str(), &pad]),
                     Align::Right => line.extend([pad.as_str(), &cell]),
@@ -101,33 +119,35 @@ impl Table {
         out
     }
 
-    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
+    fn full_widths(&self) -> Vec<usize> {
         let widest = |(i, column): (usize, &Column)| {
             let cells = self.rows.iter().map(|row| row[i].width());
             cells.chain([column.heading.width()]).max().unwrap_or(0)
         };
-        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
-        let gaps = GAP * self.columns.len().saturating_sub(1);
-        let Some(limit) = limit else { return widths };
-        for (width, column) in widths.iter_mut().zip(&self.columns) {
-            if let Some(least) = column.least {
-                *width = (*width).min(limit.max(least));
+        self.columns.iter().enumerate().map(widest).collect()
+    }
+
+    /// Narrows the shown columns that may be shortened, the widest first, until all fit.
+    fn squeeze(&self, widths: &mut [usize], shown: &[usize], limit: usize) {
+        for &i in shown {
+            if let Some(least) = self.columns[i].least {
+                widths[i] = widths[i].min(limit.max(least));
             }
         }
-        let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
-        while excess > 0 {
-            // One column of the terminal at a time: tables are small, and the widest gives first.
-            let least = |i: &usize| self.columns[*i].least.filter(|&least| widths[*i] > least);
-            let Some(i) =
-                (0..widths.len()).filter(|i| least(i).is_some()).max_by_key(|&i| widths[i])
-            else {
+        let total = shown.iter().map(|&i| widths[i]).sum::<usize>() + gaps(shown);
+        for _ in limit..total {
+            let room = |i: &usize| self.columns[*i].least.is_some_and(|least| widths[*i] > least);
+            let Some(i) = shown.iter().copied().filter(room).max_by_key(|&i| widths[i]) else {
                 break;
             };
             widths[i] -= 1;
-            excess -= 1;
         }
-        widths
     }
+}
+
+/// The blanks between so many columns.
+fn gaps(shown: &[usize]) -> usize {
+    GAP * shown.len().saturating_sub(1)
 }
 
 /// The text, or `…` and as much of the part to keep as fits.
@@ -193,6 +213,26 @@ mod tests {
         tensor  bytes  note
         …_proj  1,024  fal…
         …名前       7
+        ");
+    }
+
+    #[test]
+    fn optional_columns_go_where_nothing_else_helps() {
+        let columns = vec![
+            Column::left("tensor").shrink_to(6),
+            Column::right("bytes"),
+            Column::right("cosine").optional(),
+            Column::right("entropy").optional(),
+        ];
+        let mut table = Table::new(columns);
+        table.row(["a.long.name", "12", "0.99", "7.5"].map(String::from).to_vec());
+        insta::assert_snapshot!(table.render(Some(25)), @r"
+        tensor      bytes  cosine
+        …long.name     12    0.99
+        ");
+        insta::assert_snapshot!(table.render(Some(10)), @r"
+        tensor  bytes
+        ….name     12
         ");
     }
 
