@@ -1,5 +1,7 @@
 //! Element types of MIL values.
 
+use std::fmt;
+
 /// The element type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // The names say it all.
@@ -52,6 +54,33 @@ impl DataType {
             6 => Self::UInt6,
             8 => Self::UInt8,
             _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for DataType {
+    /// MIL's own word: `fp16`, `int8`, `uint3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bool => "bool",
+            Self::String => "string",
+            Self::Float16 => "fp16",
+            Self::Float32 => "fp32",
+            Self::Float64 => "fp64",
+            Self::Int4 => "int4",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::UInt1 => "uint1",
+            Self::UInt2 => "uint2",
+            Self::UInt3 => "uint3",
+            Self::UInt4 => "uint4",
+            Self::UInt6 => "uint6",
+            Self::UInt8 => "uint8",
+            Self::UInt16 => "uint16",
+            Self::UInt32 => "uint32",
+            Self::UInt64 => "uint64",
         })
     }
 }

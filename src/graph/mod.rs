@@ -1,11 +1,30 @@
 //! The typed MIL program: the only intermediate representation.
 //!
+//! Architectures build it, packages are raised into it, quantizing replaces the storage of its
+//! weights, and lowering turns it into protobuf messages.
+//!
 //! | module | what it holds |
 //! |---|---|
-//! | [`DataType`] | element types |
+//! | [`Program`], [`Function`] | functions of operations over typed values |
+//! | [`Builder`] | builds a function, each step checked |
+//! | [`ops`] | the table of operations |
 //! | [`weight`] | a weight is a value with a storage |
+//! | [`names`] | tensor names as identifiers |
+//! | [`lower`] | program × target → protobuf messages and the plan of `weight.bin` |
 
+mod builder;
+mod constant;
 mod data_type;
+pub mod lower;
+pub mod names;
+pub mod ops;
+mod program;
+mod types;
 pub mod weight;
 
+pub use builder::Builder;
+pub use constant::Constant;
 pub use data_type::DataType;
+pub use lower::{Lowered, lower};
+pub use program::{Argument, Feature, Function, Metadata, Operation, Program, Value, ValueId};
+pub use types::{Dim, SizeRange, Sizes, TensorType, ValueType};

@@ -3,10 +3,15 @@
 //! Quantizing replaces the storage. Which constexpr operation that becomes depends on the target
 //! and is the lowering's business alone; raising a package undoes it.
 
+mod bytes;
+mod check;
+mod dequantize;
+
+pub use bytes::Bytes;
+
 use super::DataType;
 use crate::scheme::{Entries, Float, Linear, LinearBits, LinearGranularity};
 use crate::scheme::{Palette, PaletteGranularity, Scheme};
-use std::sync::Arc;
 
 /// A constant tensor of a program: its logical shape, and how it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +48,17 @@ pub enum Storage {
         table_scale: Option<Operand>,
         /// The axis along which one index fills V values; 0 where V is 1.
         vector_axis: usize,
-        /// FP16, `[O, 1, ..]`: `w = table[..] · channel_scale`.
+        /// FP16, `[O, 1, ..]`: `w = table[..] · channel_scale`. Packages of other programs may hold
+        /// any shape whose dimensions divide the weight's.
         channel_scale: Option<Operand>,
+    },
+    /// Where the mask's bit is set, the next of `values`; elsewhere 0.
+    Sparse {
+        /// UINT1. The weight's shape; before indices of vectors, the indices' shape.
+        mask: Operand,
+        /// A storage whose values, codes or indices are the row `[D]` of those that the mask keeps,
+        /// in row-major order; its scales and tables have the shapes that the whole weight would need.
+        values: Box<Self>,
     },
 }
 
@@ -63,7 +77,7 @@ pub struct Operand {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     /// Here, as they stand in a file: little-endian, packed.
-    Bytes(Arc<[u8]>),
+    Bytes(Bytes),
     /// Made by a later step, which asks by this key: sizes and offsets are planned before data.
     Later(Slot),
 }
@@ -166,7 +180,8 @@ impl Storage {
         }
     }
 
-    /// The stored operands, each with the part it is.
+    /// The stored operands, each with the part it is. The mask of a sparse weight is not among them:
+    /// no scheme makes one.
     pub fn operands(&self) -> Vec<(Part, &Operand)> {
         match self {
             Self::Dense(values) => vec![(Part::Dense, values)],
@@ -183,7 +198,39 @@ impl Storage {
                     .chain(channel_scale)
                     .collect()
             }
+            Self::Sparse { mask: _, values } => values.operands(),
         }
+    }
+
+    /// The type of the weights that operations see.
+    pub fn dtype(&self) -> DataType {
+        match self {
+            Self::Dense(values) => values.dtype,
+            Self::Linear { scale, .. } => scale.dtype,
+            Self::Palette { table, table_scale, channel_scale, .. } => {
+                channel_scale.as_ref().or(table_scale.as_ref()).unwrap_or(table).dtype
+            }
+            Self::Sparse { values, .. } => values.dtype(),
+        }
+    }
+}
+
+impl Operand {
+    /// An operand whose bytes are here.
+    pub fn new(dtype: DataType, shape: &[usize], bytes: impl Into<Bytes>) -> Self {
+        Self { dtype, shape: shape.to_vec(), data: Data::Bytes(bytes.into()) }
+    }
+
+    /// The same elements seen in another shape.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Self {
+        Self { dtype: self.dtype, shape, data: self.data.clone() }
+    }
+}
+
+impl Weight {
+    /// Plain values.
+    pub fn dense(values: Operand) -> Self {
+        Self { shape: values.shape.clone(), storage: Storage::Dense(values) }
     }
 }
 

@@ -1,0 +1,220 @@
+//! Programs, functions, operations and values.
+
+use super::ops::{Bound, Row};
+use super::{Constant, Sizes, TensorType, ValueType};
+use crate::target::Target;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Functions that share weights, and what the package says about itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Program {
+    /// By name. `main` alone is a package with one function; anything else needs iOS 18.
+    pub functions: BTreeMap<String, Function>,
+    /// Which of several functions a caller gets without asking; empty: the first by name.
+    pub default_function: String,
+    /// Texts for people and tools.
+    pub metadata: Metadata,
+}
+
+/// What a package says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// What the model does.
+    pub description: String,
+    /// Which version of it this is.
+    pub version: String,
+    /// Who made it.
+    pub author: String,
+    /// Under which terms.
+    pub license: String,
+    /// Anything else; among it, each identifier's original name.
+    pub user: BTreeMap<String, String>,
+}
+
+/// A function: inputs, operations in an order in which they can run, outputs.
+///
+/// Constants are values without an operation. Built by [`super::Builder`]; [`Function::check`] holds
+/// for what it builds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Function {
+    /// Inputs and states.
+    pub inputs: Vec<Feature>,
+    /// Outputs.
+    pub outputs: Vec<Feature>,
+    /// Each reads only what stands above it.
+    pub operations: Vec<Operation>,
+    /// All values, found by [`ValueId`].
+    pub values: Vec<Value>,
+}
+
+/// An input or an output as callers see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// The value; its name is the feature's.
+    pub value: ValueId,
+    /// A text for people.
+    pub about: String,
+    /// The sizes that it takes.
+    pub sizes: Sizes,
+}
+
+/// A value of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub usize);
+
+/// A value: an input, a constant, or what an operation returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Unique in its function, an identifier of MIL.
+    pub name: String,
+    /// Its type.
+    pub ty: ValueType,
+    /// Its content, where it is known now.
+    pub constant: Option<Constant>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Which.
+    pub row: &'static Row,
+    /// What its parameters are bound to. One that is left out has its default.
+    pub arguments: Vec<Argument>,
+    /// What it returns. The first one's name is the operation's.
+    pub outputs: Vec<ValueId>,
+}
+
+/// A parameter and what it is bound to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// A parameter of the operation's row.
+    pub param: &'static str,
+    /// The value.
+    pub value: ValueId,
+}
+
+impl Function {
+    /// A value.
+    ///
+    /// # Panics
+    /// For an identity of another function.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The value of this name.
+    pub fn find(&self, name: &str) -> Option<ValueId> {
+        self.values.iter().position(|value| value.name == name).map(ValueId)
+    }
+
+    /// Constants with a stored tensor, in the order of the values.
+    pub fn weights(&self) -> impl Iterator<Item = (&Value, &super::weight::Weight)> {
+        self.values.iter().filter_map(|v| Some((v, v.constant.as_ref()?.as_weight()?)))
+    }
+
+    /// The types that the outputs of `row` would have for these arguments.
+    pub(super) fn infer(
+        &self,
+        row: &'static Row,
+        arguments: &[Argument],
+    ) -> Result<Vec<TensorType>, String> {
+        let bound: Vec<_> = arguments
+            .iter()
+            .map(|argument| {
+                let value = self.value(argument.value);
+                let constant = value.constant.as_ref();
+                Bound { param: argument.param, ty: value.ty.tensor(), constant }
+            })
+            .collect();
+        row.infer(&bound)
+    }
+
+    /// Everything that is wrong with this function under `target`: names, order, types, operands,
+    /// operations that came later.
+    pub fn check(&self, target: Target) -> Vec<String> {
+        let mut findings = Vec::new();
+        let mut names = BTreeSet::new();
+        for Value { name, ty, constant } in &self.values {
+            if !super::names::is_identifier(name) {
+                findings.push(format!("`{name}` is no identifier"));
+            }
+            if !names.insert(name) {
+                findings.push(format!("`{name}` is defined twice"));
+            }
+            let Some(constant) = constant else { continue };
+            if ValueType::from(constant.ty()) != *ty {
+                findings.push(format!("`{name}` is declared {ty} and holds {}", constant.ty()));
+            }
+            if let Some(Err(why)) = constant.as_weight().map(|weight| weight.check()) {
+                findings.push(format!("`{name}`: {why}"));
+            }
+        }
+        let constants = self.values.iter().map(|value| value.constant.is_some());
+        let mut defined: Vec<bool> = constants.collect();
+        for input in &self.inputs {
+            defined[input.value.0] = true;
+        }
+        for operation in &self.operations {
+            let found = self.check_operation(operation, target, &defined);
+            let name = operation.outputs.first().map_or("", |&id| &self.value(id).name);
+            let kind = operation.row.name;
+            findings.extend(found.into_iter().map(|why| format!("{kind} `{name}`: {why}")));
+            for id in &operation.outputs {
+                if std::mem::replace(&mut defined[id.0], true) {
+                    findings.push(format!("`{}` is defined twice", self.value(*id).name));
+                }
+            }
+        }
+        for output in self.outputs.iter().filter(|output| !defined[output.value.0]) {
+            findings.push(format!("output `{}` is not defined", self.value(output.value).name));
+        }
+        findings
+    }
+
+    fn check_operation(&self, op: &Operation, target: Target, defined: &[bool]) -> Vec<String> {
+        let mut findings = Vec::new();
+        if op.row.since > target {
+            findings.push(format!("needs {}, the target is {target}", op.row.since));
+        }
+        for argument in &op.arguments {
+            let name = &self.value(argument.value).name;
+            if !defined[argument.value.0] {
+                findings.push(format!("`{}` reads `{name}` before it is defined", argument.param));
+            }
+            if let Some(param) = op.row.param(argument.param).filter(|p| p.since > target) {
+                findings.push(format!("`{}` needs {}", param.name, param.since));
+            }
+        }
+        let dtypes = ["x", "weight", "bias"].map(|param| {
+            let bound = op.arguments.iter().find(|argument| argument.param == param)?;
+            Some(self.value(bound.value).ty.tensor().dtype)
+        });
+        let mixed = dtypes[1..].iter().flatten().any(|dtype| dtypes[0] != Some(*dtype));
+        if mixed && target < Target::Ios17 {
+            findings.push("types other than x's for weight or bias need ios17".into());
+        }
+        match self.infer(op.row, &op.arguments) {
+            Err(why) => findings.push(why),
+            Ok(types) => {
+                let declared: Vec<_> = op.outputs.iter().map(|id| &self.value(*id).ty).collect();
+                let inferred: Vec<_> = types.into_iter().map(ValueType::from).collect();
+                if declared != inferred.iter().collect::<Vec<_>>() {
+                    findings.push(format!("declares {declared:?} and returns {inferred:?}"));
+                }
+            }
+        }
+        findings
+    }
+}
+
+impl Program {
+    /// A program of one function, `main`.
+    pub fn single(main: Function) -> Self {
+        Self { functions: [("main".to_owned(), main)].into(), ..Self::default() }
+    }
+
+    /// Whether it is `main` alone.
+    pub fn is_single(&self) -> bool {
+        self.functions.len() == 1 && self.functions.contains_key("main")
+    }
+}

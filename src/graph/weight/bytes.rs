@@ -1,0 +1,79 @@
+//! Bytes that many values can share, and that may lie in a mapped file.
+
+use std::{fmt, ops::Deref, ops::Range, sync::Arc};
+
+/// A cheaply cloned piece of bytes with a common owner: a vector, or a mapped package.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// All bytes of `owner`.
+    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let range = 0..owner.as_ref().len();
+        Self { owner: Arc::new(owner), range }
+    }
+
+    /// A part of these bytes, without a copy; `None` if they do not reach so far.
+    pub fn slice(&self, part: Range<usize>) -> Option<Self> {
+        self.get(part.clone())?;
+        let range = self.range.start + part.start..self.range.start + part.end;
+        Some(Self { owner: Arc::clone(&self.owner), range })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl PartialOrd for Bytes {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bytes {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_of_a_slice_stays_inside_it() {
+        let bytes = Bytes::from(vec![0, 1, 2, 3, 4, 5]);
+        let inner = bytes.slice(1..5).unwrap();
+        assert_eq!(*inner.slice(1..3).unwrap(), [2, 3]);
+        assert_eq!(inner.slice(3..5), None);
+        assert_eq!(inner, Bytes::from(vec![1, 2, 3, 4]));
+    }
+}
