@@ -2,6 +2,7 @@
 
 use super::{Dtype, Lanes};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How one weight `[O, I, …]` is stored. Its JSON stands in the file's metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,12 +12,12 @@ pub enum Encoding {
     Linear(Linear),
     /// `w = table[group, index]`, times the scales that are present.
     Palette(Palette),
-    /// Values in floating point, which the writer converted or kept.
+    /// Values in floating point, in the weight's shape.
     Float {
-        /// F16, BF16, F32 or F64.
+        /// F16 or F32.
         dtype: Dtype,
     },
-    /// Bytes passed through from the source.
+    /// A tensor that is no weight or was not to be touched, passed through from the source.
     Raw {
         /// The source's type.
         dtype: Dtype,
@@ -136,6 +137,20 @@ impl Part {
     }
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Values => "values",
+            Self::Codes => "codes",
+            Self::Scale => "scales",
+            Self::Offset => "offsets",
+            Self::Table => "table entries",
+            Self::TableScale => "table scales",
+            Self::ChannelScale => "channel scales",
+        })
+    }
+}
+
 /// One plane of a weight: what it holds, its type and its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaneType {
@@ -161,7 +176,7 @@ pub(super) fn elements(shape: &[usize]) -> Option<u64> {
 }
 
 /// `O`, `I` and the kernel taps of one input channel: 1 where the rank has no such dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dims {
     pub(super) o: usize,
     pub(super) i: usize,
@@ -205,8 +220,8 @@ impl Encoding {
             Self::Linear(linear) => linear.planes(Dims::of(shape)?)?,
             Self::Palette(palette) => palette.planes(Dims::of(shape)?)?,
             Self::Float { dtype } => {
-                if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-                    return Err(format!("{dtype} is no type of a float weight"));
+                if !matches!(dtype, Dtype::F16 | Dtype::F32) {
+                    return Err(format!("{dtype} is no type of a float weight; F16 and F32 are"));
                 }
                 vec![PlaneType { part: Part::Values, dtype, shape: shape.to_vec() }]
             }

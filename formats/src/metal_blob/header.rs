@@ -5,9 +5,6 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// The largest header that the safetensors library accepts.
-pub(super) const MAX_HEADER: u64 = 100_000_000;
-
 /// The metadata's key of the layout version.
 pub(super) const VERSION_KEY: &str = "twolane.version";
 /// The metadata's key of the JSON of all weights.

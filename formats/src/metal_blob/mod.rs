@@ -10,16 +10,22 @@
 //! | [`Lanes`] | the order of a matrix of codes in its plane, by definition |
 //! | [`Encoding`] | how one weight is stored: kind, bits, granularity, lanes |
 //! | [`Plan`] | names, shapes, offsets and the header, from shapes and encodings alone |
+//! | [`Reader`] | verifies every promise of a file, and gives back codes, parameters and values |
 
+mod check;
 mod encoding;
 mod header;
 mod lanes;
 mod plan;
+mod reader;
+mod values;
 
-pub use ::safetensors::Dtype;
+pub use crate::safetensors::Dtype;
 pub use encoding::{Encoding, Entries, Granularity, Grouping, Linear, Palette, Part, PlaneType};
 pub use lanes::{Lanes, UnknownLanes};
 pub use plan::{Plan, Plane, Weight};
+pub use reader::Reader;
+pub use values::{Params, Values};
 
 /// The page of Apple silicon, in bytes: what `makeBuffer(bytesNoCopy:)` wants its pointer and its
 /// length to be multiples of.
@@ -34,3 +40,6 @@ pub const SMALL_ALIGN: u64 = 256;
 
 /// The version of the layout that this crate writes and reads, `twolane.version` in the metadata.
 pub const VERSION: &str = "1";
+
+/// The format's name in errors.
+const FORMAT: &str = "Metal blob";

@@ -2,6 +2,7 @@
 
 use super::encoding::{Encoding, Part, PlaneType};
 use super::{Dtype, LARGE, PAGE, SMALL_ALIGN, header};
+use crate::safetensors::MAX_HEADER_BYTES;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -121,7 +122,7 @@ impl Plan {
         let header = header::write(&weights, &planes)
             .map_err(|e| bug("the header", format!("it cannot be written as JSON: {e}")))?;
         let start = header.len() as u64;
-        if start - 8 > header::MAX_HEADER {
+        if start - 8 > MAX_HEADER_BYTES {
             return Err(Error::Unsupported {
                 place: "Metal blob".into(),
                 found: format!("{} weights need a header of {start} bytes", weights.len()),

@@ -89,6 +89,8 @@ fn each_broken_file_gives_its_own_place_finding_and_remedy() {
         ("overflow behind a zero",   f16("0,4294967296,4294967296", "0,0", 0)),
         ("too short for its shape",  f16("3", "0,4", 4)),
         ("a long shape",             f16("1,1,1,1,1,1,1,1,1,2", "0,2", 2)),
+        ("rank 64",                  f16(&["1"; 64].join(","), "0,2", 2)),
+        ("rank 65",                  f16(&["1"; 65].join(","), "0,2", 2)),
         ("half a byte",              one(r#""dtype":"F4","shape":[3],"data_offsets":[0,1]"#, 1)),
         ("an overlap",               two("0,4", "2,6", 6)),
         ("one place for two",        two("0,4", "0,4", 4)),
@@ -189,6 +191,10 @@ fn each_broken_file_gives_its_own_place_finding_and_remedy() {
       malformed safetensors, tensor `x`: shape [3] of F16 takes 6 bytes, the offsets give it 4; the program that wrote it has a fault: save it again with another
     a long shape:
       malformed safetensors, tensor `x`: shape [1, 1, 1, 1, 1, 1, 1, 1, …] of F16 takes 4 bytes, the offsets give it 2; the program that wrote it has a fault: save it again with another
+    rank 64:
+      (accepted)
+    rank 65:
+      byte 166, tensor `x`, `shape`: the list holds more than 64 numbers; shapes of up to 64 can be read
     half a byte:
       malformed safetensors, tensor `x`: shape [3] of F4 ends within a byte; the program that wrote it has a fault: save it again with another
     an overlap:

@@ -16,6 +16,10 @@ pub(super) const KNOWN_DTYPES: &str = "known are F16, BF16, F32 (which can be qu
     F64, C64, BOOL, U8, I8, U16, I16, U32, I32, U64, I64, F8_E4M3, F8_E5M2, F8_E8M0, F8_E4M3FNUZ, \
     F8_E5M2FNUZ, F6_E2M3, F6_E3M2, F4";
 
+/// No tensor library goes beyond this rank (NumPy and PyTorch stop at 64). A limit keeps shapes
+/// small enough to be copied and printed without a second thought.
+const MAX_RANK: usize = 64;
+
 /// A tensor as the header states it.
 pub(super) struct RawEntry {
     pub(super) name: String,
@@ -141,11 +145,11 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
                 }
                 "shape" => {
                     trail.field = Some("shape");
-                    shape.replace(map.next_value_seed(Numbers { trail, max: None })?).is_some()
+                    shape.replace(map.next_value_seed(Numbers { trail, max: MAX_RANK })?).is_some()
                 }
                 "data_offsets" => {
                     trail.field = Some("data_offsets");
-                    offsets.replace(map.next_value_seed(Numbers { trail, max: Some(2) })?).is_some()
+                    offsets.replace(map.next_value_seed(Numbers { trail, max: 2 })?).is_some()
                 }
                 other => {
                     let found = format!(
@@ -201,7 +205,7 @@ impl Visitor<'_> for DtypeSeed<'_> {
 /// A list of whole numbers; one more than `max` is read, to say that there are too many.
 struct Numbers<'t> {
     trail: &'t mut Trail,
-    max: Option<usize>,
+    max: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Numbers<'_> {
@@ -223,9 +227,14 @@ impl<'de> Visitor<'de> for Numbers<'_> {
         let mut numbers = Vec::new();
         while let Some(number) = list.next_element_seed(Number(self.trail))? {
             numbers.push(number);
-            if let Some(max) = self.max.filter(|&max| numbers.len() > max) {
-                let found = format!("the list holds more than {max} numbers");
-                return Err(self.trail.malformed(found, REWRITE));
+            if numbers.len() > self.max {
+                let found = format!("the list holds more than {} numbers", self.max);
+                return Err(match self.max {
+                    MAX_RANK => {
+                        self.trail.unsupported(found, "shapes of up to 64 can be read".into())
+                    }
+                    _ => self.trail.malformed(found, REWRITE),
+                });
             }
         }
         Ok(numbers)

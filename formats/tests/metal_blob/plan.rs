@@ -1,21 +1,9 @@
 //! A planned blob is a sound safetensors file with every promise of alignment kept.
 
+use crate::build::{linear, palette, weight};
 use proptest::prelude::*;
 use twolane_formats::Error;
 use twolane_formats::metal_blob::*;
-
-fn linear(bits: u8, granularity: Granularity, offset: bool, lanes: Lanes) -> Encoding {
-    Encoding::Linear(Linear { bits, signed: true, granularity, offset, lanes })
-}
-
-fn palette(bits: u8, lanes: Lanes) -> Palette {
-    let (grouping, entries) = (Grouping::Tensor, Entries::F16);
-    Palette { bits, grouping, axis: 0, vector: 1, entries, channel_scale: false, lanes }
-}
-
-fn weight(name: &str, shape: &[usize], encoding: Encoding) -> Weight {
-    Weight { name: name.into(), shape: shape.into(), encoding }
-}
 
 /// A blob whose every plane of weight number `w` is filled with bytes of value `w + 1`.
 fn filled(plan: &Plan) -> Vec<u8> {
@@ -224,7 +212,7 @@ fn a_plane_of_another_length_than_planned_is_a_bug() {
     insta::assert_snapshot!(error, @"bug in twolane, w: 2 bytes were written, 3 planned; please report it");
 }
 
-fn any_encoding() -> impl Strategy<Value = Encoding> {
+pub(crate) fn any_encoding() -> impl Strategy<Value = Encoding> {
     let lanes = prop::sample::select(&Lanes::ALL[..]);
     let linear = (any::<bool>(), 0..4u8, any::<bool>(), lanes.clone()).prop_map(
         |(wide, granularity, offset, lanes)| {
@@ -264,21 +252,27 @@ fn any_encoding() -> impl Strategy<Value = Encoding> {
     ]
 }
 
+/// A few weights of any encoding, whose shapes it fits.
+pub(crate) fn any_weights() -> impl Strategy<Value = Vec<Weight>> {
+    let shape = prop::collection::vec(0..5usize, 1..6);
+    let parts = (any_encoding(), shape, 0..60usize).prop_map(|(encoding, mut shape, factor)| {
+        // Multiples of 4, which blocks, groups and vectors divide, and some large planes.
+        shape.iter_mut().take(2).for_each(|dim| *dim *= 4);
+        shape[0] *= factor;
+        if shape.len() == 1 {
+            shape.push(4);
+        }
+        weight("", &shape, encoding)
+    });
+    prop::collection::vec(parts, 0..8).prop_map(|mut weights| {
+        weights.iter_mut().enumerate().for_each(|(i, w)| w.name = format!("w{i}"));
+        weights
+    })
+}
+
 proptest! {
     #[test]
-    fn any_weights_make_a_sound_file(
-        weights in prop::collection::vec(
-            (any_encoding(), prop::collection::vec(0..5usize, 1..6), 0..60usize), 0..8)
-    ) {
-        let weights = weights.into_iter().enumerate().map(|(i, (encoding, mut shape, factor))| {
-            // Multiples of 4, which blocks, groups and vectors divide, and some large planes.
-            shape.iter_mut().take(2).for_each(|dim| *dim *= 4);
-            shape[0] *= factor;
-            if shape.len() == 1 {
-                shape.push(4);
-            }
-            weight(&format!("w{i}"), &shape, encoding)
-        });
-        check(&Plan::new(weights.collect()).unwrap());
+    fn any_weights_make_a_sound_file(weights in any_weights()) {
+        check(&Plan::new(weights).unwrap());
     }
 }
