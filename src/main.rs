@@ -1,2 +1,15 @@
 //! `quantize`: words in, words out.
-fn main() {}
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `args` | the words: flags, subcommands, help |
+//! | `convert` | the default command: words → options → the pipeline |
+//! | `inspect` | a finished run: table, plots, CSV, gate |
+//! | `screen` | standard output, its width, the progress bar |
+//! | `exit` | errors → exit codes |
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main(std::env::args_os().collect())
+}

@@ -16,9 +16,10 @@ pub mod policy;
 mod rules;
 mod table;
 
-pub use options::{Lanes, NonFinite, Options, Output, UnknownWord};
+pub use options::{NonFinite, Options, Output, UnknownWord};
 pub use policy::Chosen;
 pub use rules::Rule;
+pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
 use crate::graph::weight::Storage;

@@ -1,6 +1,7 @@
 //! Everything that words can choose, resolved: only these values reach the pipeline.
 
 use super::Rule;
+use crate::formats::metal_blob::Lanes;
 use crate::scheme::{Clip, Linear, LinearBits, LinearGranularity, Scheme};
 use crate::target::Target;
 use regex::Regex;
@@ -57,7 +58,7 @@ impl Default for Options {
             target: Target::default(),
             non_finite: NonFinite::Error,
             outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
-            lanes: Lanes::K2,
+            lanes: Lanes::default(),
             layers: None,
             sha256: false,
             output: None,
@@ -140,21 +141,6 @@ words!(
     Dense = "dense"
 );
 
-/// The order of codes in the Metal blob (`--layout`); the names are the file's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Lanes {
-    /// `[K/2, N, 2]`: two along the reduction in one 16-bit word.
-    #[default]
-    K2,
-    /// `[K/4, N, 4]`: four along the reduction, for 4-wide dot products.
-    K4,
-    /// `[N/2, K, 2]`: two output channels in one 16-bit word.
-    O2,
-    /// `[N, K]`, as in the checkpoint.
-    Row,
-}
-words!(Lanes, "layout", "k2, k4, o2 or row", K2 = "k2", K4 = "k4", O2 = "o2", Row = "row");
-
 /// What a NaN or infinity among the weights does (`--non-finite`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum NonFinite {
@@ -180,9 +166,6 @@ mod tests {
     fn every_word_prints_as_it_was_written() {
         for &output in Output::ALL {
             assert_eq!(output.name().parse(), Ok(output));
-        }
-        for &lanes in Lanes::ALL {
-            assert_eq!(lanes.name().to_uppercase().parse(), Ok(lanes));
         }
         for &choice in NonFinite::ALL {
             assert_eq!(choice.to_string().parse(), Ok(choice));

@@ -78,7 +78,11 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
     }
     let storage = scheme.map(|scheme| Storage::planned(scheme, &header.shape, index));
     let stored = |s: &Storage| s.operands().iter().map(|(_, operand)| operand.byte_len()).sum();
-    let bytes_after = storage.as_ref().map_or(header.bytes, stored);
+    // The shape of an empty tensor may overflow before its zero is met.
+    let bytes_after = match &storage {
+        Some(storage) if header.elements() > 0 => stored(storage),
+        _ => header.bytes,
+    };
     Ok(PlannedTensor {
         name: header.name.clone(),
         file: header.file.clone(),

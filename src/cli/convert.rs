@@ -1,0 +1,99 @@
+//! The default command: words → options → the pipeline.
+
+use super::args::{Convert, Global};
+use super::{misspelt, screen};
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use twolane::pipeline;
+use twolane::plan::{Options, Rule};
+use twolane::{Error, Result};
+
+/// The largest file of rules.
+const MOST_RULES_BYTES: u64 = 1 << 20;
+
+/// Quantizes, or prints what would be done.
+pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
+    let Some(input) = &args.input else {
+        return Err(Error::Usage("INPUT is missing; see quantize --help".into()).into());
+    };
+    if let Some(meant) = misspelt::of(input) {
+        return Err(Error::Usage(format!(
+            "there is no file `{}`; did you mean the subcommand `{meant}`?",
+            input.display()
+        ))
+        .into());
+    }
+    let job = pipeline::prepare(input, &options(args)?)?;
+    if args.dry_run {
+        match global.json {
+            true => screen::write_json(job.plan())?,
+            false => screen::write(job.plan().to_text(screen::width()).as_bytes())?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = job.run(&screen::Bar::new(global.quiet))?;
+    if global.json {
+        screen::write(report.to_json().as_bytes())?;
+    } else if !global.quiet {
+        let wrote = format!("wrote {}\n", job.folder().display());
+        screen::write((report.to_text(screen::width()) + &wrote).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The words, resolved.
+fn options(args: &Convert) -> Result<Options> {
+    let default = Options::default();
+    let mut rules = args.rule.iter().map(|rule| Rule::parse(rule)).collect::<Result<Vec<_>>>()?;
+    if let Some(file) = &args.rules {
+        rules.extend(read_rules(file)?);
+    }
+    let layers = match &args.layers {
+        None => None,
+        Some(pattern) => Some(regex::Regex::new(pattern).map_err(|error| {
+            let text = error.to_string();
+            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Error::Usage(format!("--layers '{pattern}' is not a regular expression: {why}"))
+        })?),
+    };
+    Ok(Options {
+        scheme: args.scheme.unwrap_or(default.scheme),
+        rules,
+        min_elements: args.min_elements.unwrap_or(default.min_elements),
+        clip: args.clip.unwrap_or(default.clip),
+        target: args.target.unwrap_or(default.target),
+        non_finite: args.non_finite.unwrap_or(default.non_finite),
+        outputs: match args.to.is_empty() {
+            true => default.outputs,
+            false => args.to.iter().copied().collect(),
+        },
+        lanes: args.layout.unwrap_or(default.lanes),
+        layers,
+        sha256: args.sha256,
+        output: args.output.clone(),
+        force: args.force,
+    })
+}
+
+fn read_rules(file: &Path) -> Result<Vec<Rule>> {
+    let place = file.display().to_string();
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(MOST_RULES_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::Usage(format!("--rules {place}: there is no such file"))
+            }
+            std::io::ErrorKind::InvalidData => Error::Usage(format!(
+                "--rules {place}: it is not UTF-8; a file of rules is TOML text"
+            )),
+            _ => Error::io("read", &place, error),
+        })?;
+    if text.len() as u64 > MOST_RULES_BYTES {
+        return Err(Error::Usage(format!(
+            "--rules {place}: it is larger than {MOST_RULES_BYTES} bytes; a file of rules is a few lines of TOML"
+        )));
+    }
+    Rule::from_toml(&text, &place)
+}

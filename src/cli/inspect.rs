@@ -1,0 +1,85 @@
+//! `quantize inspect`: a finished run.
+
+use super::args::{Global, Inspect};
+use super::{exit, screen};
+use std::path::Path;
+use std::process::ExitCode;
+use twolane::report::{Report, TensorReport};
+use twolane::text::printable;
+use twolane::{Error, Result};
+
+/// How many names a message lists.
+const LISTED: usize = 5;
+
+/// Prints the report, or one tensor of it, and holds it against the gate.
+pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
+    if let Some(db) = args.min_sqnr.filter(|db| !db.is_finite()) {
+        return Err(Error::Usage(format!("--min-sqnr {db} is no number of dB; such as 30")).into());
+    }
+    let report = Report::read(&args.path)?;
+    let tensor = args.tensor.as_deref().map(|name| find(&report, name)).transpose()?;
+    let to_stdout = args.csv.as_deref() == Some(Path::new("-"));
+    if let Some(file) = args.csv.as_deref().filter(|_| !to_stdout) {
+        std::fs::write(file, report.to_csv())
+            .map_err(|error| Error::io("write", file.display().to_string(), error))?;
+    }
+    let shown = match tensor {
+        _ if to_stdout => report.to_csv(),
+        _ if global.quiet && !global.json => String::new(),
+        Some(tensor) if global.json => serde_json::to_string_pretty(tensor)? + "\n",
+        None if global.json => report.to_json(),
+        Some(tensor) => report.tensor_text(tensor),
+        None => report.to_text(screen::width()),
+    };
+    let written = screen::write(shown.as_bytes());
+    // A reader that has seen enough does not change the verdict.
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(gate(&report, tensor, args.min_sqnr)),
+    }
+}
+
+/// The exit code: whether a tensor (of those shown) is below the SQNR that was asked for.
+fn gate(report: &Report, tensor: Option<&TensorReport>, min_sqnr: Option<f64>) -> ExitCode {
+    let Some(db) = min_sqnr else { return ExitCode::SUCCESS };
+    let mut below = report.below(db);
+    below.retain(|low| tensor.is_none_or(|shown| std::ptr::eq(*low, shown)));
+    if below.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let count = below.len();
+    let names = below.iter().map(|t| t.name.as_str());
+    eprintln!("failed: {count} of the quantized tensors below {db} dB: {}", listed(names));
+    ExitCode::from(exit::FAILED_CHECK)
+}
+
+/// The tensor of this name, or the only one whose name holds it.
+fn find<'a>(report: &'a Report, name: &str) -> Result<&'a TensorReport> {
+    if let Some(tensor) = report.tensors.iter().find(|t| t.name == name) {
+        return Ok(tensor);
+    }
+    let near: Vec<_> = report.tensors.iter().filter(|t| t.name.contains(name)).collect();
+    match near[..] {
+        [tensor] => Ok(tensor),
+        [] => {
+            let names = listed(report.tensors.iter().map(|t| t.name.as_str()));
+            Err(Error::Usage(format!("no tensor is named `{name}`; there are {names}")))
+        }
+        _ => {
+            let names = listed(near.iter().map(|t| t.name.as_str()));
+            Err(Error::Usage(format!(
+                "`{name}` is part of several names: {names}; give one in full"
+            )))
+        }
+    }
+}
+
+/// A few names, and how many more there are.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(printable).collect();
+    let first = names[..names.len().min(LISTED)].join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}

@@ -1,0 +1,61 @@
+//! A misspelt subcommand looks like an input that does not exist: say what was meant.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What users type; the hidden ones are typed by packagers.
+const SUBCOMMANDS: [&str; 1] = ["inspect"];
+
+/// The subcommand that the first word which is no flag looks like, if no such file exists.
+pub(super) fn in_words(words: &[OsString]) -> Option<&'static str> {
+    let first = words.iter().skip(1).find(|word| !word.to_string_lossy().starts_with('-'))?;
+    of(Path::new(first))
+}
+
+/// The subcommand that an input looks like, if no such file exists.
+pub(super) fn of(input: &Path) -> Option<&'static str> {
+    let word = input.to_str()?.to_ascii_lowercase();
+    if input.exists() || word.contains(['/', '\\', '.']) {
+        return None;
+    }
+    let near =
+        |name: &&str| distance(&word, name) <= 2 || (word.len() >= 3 && name.starts_with(&word));
+    SUBCOMMANDS.into_iter().find(near)
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_are_meant_and_files_are_not() {
+        for word in ["inspct", "Inspect", "insepct", "inspects", "insp"] {
+            assert_eq!(of(Path::new(word)), Some("inspect"), "{word}");
+        }
+        for word in ["model", "./inspct", "in", "inspct.safetensors"] {
+            assert_eq!(of(Path::new(word)), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn distances_count_edits() {
+        for (a, b, edits) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0)] {
+            assert_eq!(distance(a, b), edits);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Standard output, its width, and the progress bar on standard error.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use twolane::pipeline::Progress;
+
+/// Writes to standard output.
+pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Writes a value as indented JSON to standard output, with a line feed at its end.
+pub(crate) fn write_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(write(&text)?)
+}
+
+/// The columns of the terminal that standard output is; `None` for a file or a pipe.
+pub(crate) fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}
+
+/// Progress by bytes with the time left, on a terminal; silent elsewhere.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar that shows from [`Progress::start`] on, unless it is to be quiet.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let hidden = quiet || !io::stderr().is_terminal();
+        let target =
+            if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let template =
+            "{bar:30} {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+        // The template is a constant; should it be malformed, indicatif's own is as good.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+        }
+        Self(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, total_bytes: u64) {
+        self.0.set_length(total_bytes);
+        self.0.reset();
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Bar {
+    /// An error leaves no half a bar behind.
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
