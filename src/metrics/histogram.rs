@@ -43,17 +43,21 @@ impl ErrorHistogram {
     pub fn add(&mut self, error: f32, count: u64) {
         if count > 0 {
             self.cover(error.abs());
-            self.bins[bin(error, self.bins_per_unit())] += count;
+            self.bins[usize::from(bin(error, self.bins_per_unit()))] += count;
         }
     }
 
-    /// Counts each error once; `largest` is no less than any of their magnitudes, and is itself the
-    /// magnitude of one of them (or of an error counted already, or zero).
-    pub fn add_all(&mut self, errors: &[f32], largest: f32) {
-        self.cover(largest);
+    /// Counts each error once.
+    pub fn add_all(&mut self, errors: &[f32]) {
+        self.cover(errors.iter().fold(0.0, |m, e| if e.abs() > m { e.abs() } else { m }));
         let per_unit = self.bins_per_unit();
-        for &e in errors {
-            self.bins[bin(e, per_unit)] += 1;
+        let mut places = [0u8; 4096];
+        for errors in errors.chunks(places.len()) {
+            let places = &mut places[..errors.len()];
+            for (place, &e) in places.iter_mut().zip(errors) {
+                *place = bin(e, per_unit);
+            }
+            count_bytes(places, &mut self.bins);
         }
     }
 
@@ -77,11 +81,9 @@ impl ErrorHistogram {
     /// Widens the range until it holds an error of this magnitude.
     fn cover(&mut self, magnitude: f32) {
         debug_assert!(magnitude.is_finite());
-        let mut exponent = self.exponent;
-        while f64::from(magnitude) >= 2f64.powi(exponent) {
-            exponent += 1;
-        }
-        self.fold_to(exponent);
+        // 2 to this is the next power of two above a normal number.
+        let above = (magnitude.to_bits() >> 23) as i32 - 126;
+        self.fold_to(self.exponent.max(above));
     }
 
     fn fold_to(&mut self, exponent: i32) {
@@ -102,9 +104,36 @@ impl ErrorHistogram {
     }
 }
 
-/// Scaling by a power of two is exact, so bins of different widths nest exactly.
-fn bin(error: f32, per_unit: f32) -> usize {
-    ((error * per_unit).floor() as i32 + 32).clamp(0, 63) as usize
+/// The bin of an error within the range. Scaling by a power of two is exact, so bins of different
+/// widths nest exactly.
+fn bin(error: f32, per_unit: f32) -> u8 {
+    let scaled = error * per_unit;
+    // The floor, without a call to it. Adding 32 first would round.
+    let towards_zero = scaled as i32;
+    (towards_zero - i32::from(towards_zero as f32 > scaled) + 32) as u8
+}
+
+/// Counts bytes, each below `N`. Equal neighbours would wait for each other's sum: four tables take
+/// turns.
+pub(super) fn count_bytes<const N: usize>(bytes: &[u8], counts: &mut [u64; N]) {
+    let mut tables = [[0u32; N]; 4];
+    // Each table holds at most a quarter of the bytes, which is less than 2³².
+    for bytes in bytes.chunks(1 << 30) {
+        let (fours, rest) = bytes.as_chunks::<4>();
+        for four in fours {
+            for (table, &byte) in tables.iter_mut().zip(four) {
+                table[usize::from(byte)] += 1;
+            }
+        }
+        for &byte in rest {
+            tables[0][usize::from(byte)] += 1;
+        }
+        for table in &mut tables {
+            for (count, more) in counts.iter_mut().zip(std::mem::replace(table, [0; N])) {
+                *count += u64::from(more);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -149,13 +178,12 @@ mod tests {
             };
             let parts: Vec<Vec<f32>> = parts.iter().map(scaled).collect();
             let all = parts.concat();
-            let largest = all.iter().fold(0f32, |m, e| m.max(e.abs()));
             let mut merged = ErrorHistogram::default();
             parts.iter().for_each(|p| merged.merge(&of(p)));
             let mut reversed = ErrorHistogram::default();
             parts.iter().rev().for_each(|p| reversed.merge(&of(p)));
             let mut at_once = ErrorHistogram::default();
-            at_once.add_all(&all, largest);
+            at_once.add_all(&all);
             prop_assert_eq!(&merged, &of(&all));
             prop_assert_eq!(&reversed, &merged);
             prop_assert_eq!(&at_once, &merged);

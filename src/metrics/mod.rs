@@ -98,6 +98,18 @@ impl Stats {
         self.codes[usize::from(code)] += count;
     }
 
+    /// Adds one occurrence of each code.
+    pub fn add_codes(&mut self, codes: &[u8]) {
+        histogram::count_bytes(codes, &mut self.codes);
+    }
+
+    /// Counts the errors of weights in the histogram, and in `counted`; the sums are added
+    /// elsewhere.
+    pub fn add_errors(&mut self, errors: &[f32]) {
+        self.counted += errors.len() as u64;
+        self.errors.add_all(errors);
+    }
+
     /// Signal to quantization noise, `10 · log₁₀(Σx² / Σe²)`, in dB.
     ///
     /// `None` where every weight is zero, for then there is no signal; infinity where no weight
@@ -162,11 +174,11 @@ pub fn sqnr_db(signal: f64, noise: f64) -> Option<f64> {
 }
 
 /// Which rows of a tensor of `weights` elements enter the counts of codes and the histogram of
-/// errors: those whose index is a multiple of this. All of them up to 2²¹ weights, then as few as
-/// keep about 2²⁰ weights. It follows from the size alone, so that the counts are the same however
+/// errors: those whose index is a multiple of this. All of them up to 2¹⁹ weights, then as few as
+/// keep about 2¹⁸ weights. It follows from the size alone, so that the counts are the same however
 /// the rows are cut into pieces.
 pub fn sample_stride(weights: usize) -> usize {
-    (weights >> 20).max(1)
+    (weights >> 18).max(1)
 }
 
 #[cfg(test)]

@@ -11,8 +11,12 @@
 //! | [`palette`] | optimal and vector palettes |
 //! | [`Params`] | what decodes the codes |
 
+pub mod check;
+mod grid;
+pub mod kernel;
 pub mod linear;
 pub mod palette;
+mod range;
 
 use crate::metrics::Stats;
 use crate::scheme::{Clip, Scheme};

@@ -1,0 +1,53 @@
+//! One grid for each input channel. Its weights lie far apart: some channels at a time are gathered
+//! and then treated as rows are.
+
+use super::Ranger;
+use crate::quantize::grid::{Codes, Grid};
+use crate::quantize::kernel::Kernel;
+use crate::scheme::Clip;
+use crate::tensor::Weights;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Channels gathered together: a cache line of FP16 weights of a matrix.
+const PANEL: usize = 32;
+
+/// The grids of the input channels of finite weights.
+pub(in crate::quantize) fn of_columns(
+    kernel: Kernel,
+    weights: &Weights,
+    codes: Codes,
+    clip: Clip,
+) -> Vec<Grid> {
+    let channels = weights.shape[1];
+    let length = weights.rows() * weights.taps();
+    let panel = |i: usize| {
+        let range = i * PANEL..channels.min((i + 1) * PANEL);
+        let mut ranger = Ranger::new(kernel, weights.dtype, codes, clip, length, length);
+        let gathered = gather(weights, range);
+        let channels = gathered.chunks_exact(length * weights.dtype.bytes());
+        let grid = |bytes| {
+            let _ = ranger.look(bytes);
+            Grid { scale: ranger.scale[0], zero: ranger.zero[0] }
+        };
+        channels.map(grid).collect::<Vec<_>>()
+    };
+    (0..channels.div_ceil(PANEL)).into_par_iter().flat_map_iter(panel).collect()
+}
+
+/// The bytes of some successive input channels, one channel after the other.
+pub(super) fn gather(weights: &Weights, channels: Range<usize>) -> Vec<u8> {
+    let (cols, taps) = (weights.cols(), weights.taps());
+    let tap_bytes = taps * weights.dtype.bytes();
+    let channel_bytes = weights.rows() * tap_bytes;
+    let mut out = vec![0; channels.len() * channel_bytes];
+    for row in 0..weights.rows() {
+        let first = row * cols;
+        let bytes = weights.slice(first + channels.start * taps..first + channels.end * taps);
+        for (channel, from) in bytes.chunks_exact(tap_bytes).enumerate() {
+            let to = channel * channel_bytes + row * tap_bytes;
+            out[to..to + tap_bytes].copy_from_slice(from);
+        }
+    }
+    out
+}
