@@ -66,17 +66,19 @@ pub fn pack_into(codes: &[u8], bits: u8, out: &mut [u8]) -> Result<()> {
 pub fn pack_int4(codes: &[i8], out: &mut [u8]) -> Result<()> {
     check_lengths(codes.len(), 4, out.len())?;
     let (pairs, last) = codes.as_chunks::<2>();
+    // In a sign-extended nibble, bits 4 to 7 each equal the bit below; two codes a word.
+    let strays = |word: u16| (word ^ word << 1) & 0xf0f0;
     let mut seen = 0;
-    for (&[low, high], byte) in pairs.iter().zip(&mut *out) {
-        // Biased to 0..=15 where the code is in range, so that the high bits tell.
-        seen |= low.wrapping_add(8) as u8 | high.wrapping_add(8) as u8;
-        *byte = low as u8 & 0xf | (high as u8) << 4;
+    for (pair, byte) in pairs.iter().zip(&mut *out) {
+        let word = u16::from_le_bytes(pair.map(|code| code as u8));
+        seen |= strays(word);
+        *byte = (word & 0xf | word >> 4 & 0xf0) as u8;
     }
     if let ([code], Some(byte)) = (last, out.last_mut()) {
-        seen |= code.wrapping_add(8) as u8;
+        seen |= strays(u16::from(*code as u8));
         *byte = *code as u8 & 0xf;
     }
-    if seen <= 0xf {
+    if seen == 0 {
         return Ok(());
     }
     let at = codes.iter().position(|c| !(-8..=7).contains(c)).unwrap_or_default();
