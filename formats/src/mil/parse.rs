@@ -5,11 +5,12 @@ use crate::{Error, Result};
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
-/// The largest model that [`Model::parse`] takes: 128 MiB.
+/// The largest model that [`Model::parse`] takes: 64 MiB.
 ///
-/// Weights stand beside the model, so that real ones take a few MiB; but two bytes on the wire can
-/// become a struct of a hundred in memory, and this bounds what a hostile file can ask for.
-pub const MAX_MODEL_BYTES: u64 = 128 << 20;
+/// Weights stand beside the model, so that real ones take a few MiB. But two bytes on the wire can
+/// become a struct of 144 in memory: this bounds what a hostile file can ask for to less than
+/// 5 GiB.
+pub const MAX_MODEL_BYTES: u64 = 64 << 20;
 
 const FORMAT: &str = "model.mlmodel";
 /// The field that holds the program.
@@ -75,7 +76,7 @@ impl Model {
         if bytes.len() as u64 > MAX_MODEL_BYTES {
             return Err(unsupported(
                 format!("it takes {} bytes", bytes.len()),
-                "up to 128 MiB can be read: large constants belong in weight.bin",
+                "up to 64 MiB can be read: large constants belong in weight.bin",
             ));
         }
         Self::decode(bytes).map_err(|e| malformed("in its messages".into(), e.to_string()))

@@ -428,9 +428,9 @@ pub struct DictionaryValue {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct KeyValuePair {
     /// The key.
-    #[prost(message, optional, tag = "1")]
-    pub key: Option<Value>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub key: Option<Box<Value>>,
     /// The value.
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<Value>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub value: Option<Box<Value>>,
 }

@@ -211,7 +211,7 @@ mod tests {
         let model = File::create(dir.join(MODEL_PATH)).expect("a file");
         model.set_len(MAX_MODEL_BYTES + 1).expect("a sparse file");
         let package = Package::open(&dir).expect("a sound package");
-        insta::assert_snapshot!(text(package.model(), &dir), @".mlpackage, model.mlmodel: it takes 134217729 bytes; up to 128 MiB can be read");
+        insta::assert_snapshot!(text(package.model(), &dir), @".mlpackage, model.mlmodel: it takes 67108865 bytes; up to 64 MiB can be read");
         let manifest = File::create(dir.join(MANIFEST_PATH)).expect("a file");
         manifest.set_len(MAX_MANIFEST_BYTES + 1).expect("a sparse file");
         insta::assert_snapshot!(text(Package::open(&dir), &dir), @".mlpackage, Manifest.json: it takes 1048577 bytes; up to 1 MiB can be read");
