@@ -22,7 +22,7 @@ struct Tensor {
 
 impl Tensor {
     fn new(dtype: FloatType, shape: &[usize], values: &[f32]) -> Self {
-        assert_eq!(values.len(), shape.iter().product());
+        assert_eq!(values.len(), shape.iter().product::<usize>());
         let bytes = |&x: &f32| match dtype {
             FloatType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
             FloatType::BF16 => bf16::from_f32(x).to_le_bytes().to_vec(),

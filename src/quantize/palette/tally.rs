@@ -53,7 +53,6 @@ impl Tally {
         let stats = &mut self.stats;
         stats.weights += line.x.len() as u64;
         self.errors.clear();
-        let mut largest = 0f32;
         for (&x, &decoded) in line.x.iter().zip(&self.decoded) {
             let (x, decoded) = (f64::from(x), f64::from(decoded));
             let e = x - decoded;
@@ -62,11 +61,10 @@ impl Tally {
             stats.decoded += decoded * decoded;
             stats.max_error = stats.max_error.max(e.abs());
             self.errors.push(e as f32);
-            largest = largest.max((e as f32).abs());
         }
         if row.is_multiple_of(self.stride) {
             stats.counted += line.x.len() as u64;
-            stats.errors.add_all(&self.errors, largest);
+            stats.errors.add_all(&self.errors);
             codes.iter().for_each(|&code| stats.add_code(code, 1));
         }
     }
