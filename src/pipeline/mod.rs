@@ -45,8 +45,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     };
     let headers: Vec<Header> = source.tensors().iter().map(header).collect();
     let plan = Plan::new(&headers, options)?;
-    let folder = format!("{}-{}", source.stem(), options.scheme);
-    Ok(Job { plan, folder: options.output.clone().unwrap_or_else(|| folder.into()) })
+    Ok(Job { plan, folder: options.folder(source.stem()) })
 }
 
 impl Job {

@@ -67,6 +67,15 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The output folder of a checkpoint: the one that was named, or `./STEM-SCHEME`, in letters
+    /// that every file system takes: `model-linear-int4-block32`.
+    pub fn folder(&self, stem: &str) -> PathBuf {
+        let scheme = self.scheme.to_string().replace(',', "-").replace(':', "");
+        self.output.clone().unwrap_or_else(|| format!("{stem}-{scheme}").into())
+    }
+}
+
 fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_some(&pattern.as_ref().map(Regex::as_str))
 }
@@ -171,6 +180,18 @@ mod tests {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         insta::assert_snapshot!("onnx".parse::<Output>().unwrap_err(), @"unknown output `onnx`; use mlpackage, metal or dense");
+    }
+
+    #[test]
+    fn the_folder_says_the_scheme_in_plain_letters() {
+        let of = |scheme: &str| {
+            let options = Options { scheme: scheme.parse().unwrap(), ..Options::default() };
+            options.folder("m").to_string_lossy().into_owned()
+        };
+        assert_eq!(of("linear-int8"), "m-linear-int8");
+        assert_eq!(of("palette-4,group:16,vector:2"), "m-palette-4-group16-vector2");
+        let named = Options { output: Some("out".into()), ..Options::default() };
+        assert_eq!(named.folder("m"), PathBuf::from("out"));
     }
 
     #[test]

@@ -14,9 +14,9 @@
 //! an empty tensor, a vector. "Float" is FP16, or FP32 where `--scheme` is `float32`.
 
 use super::{Header, Options, Output, PlannedTensor, Rule, fit::fit};
+use crate::graph::lower::supports;
 use crate::graph::weight::Storage;
-use crate::scheme::{Entries, Float, LinearBits, LinearGranularity};
-use crate::scheme::{Palette, PaletteGranularity, Scheme};
+use crate::scheme::{Float, Scheme};
 use crate::target::Target;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
@@ -185,39 +185,12 @@ fn idle_rules(headers: &[Header], rules: &[Rule]) -> Vec<String> {
     rules.iter().enumerate().filter_map(warn).collect()
 }
 
-/// The oldest target that has the scheme; `scheme-lowering` sections 1 and 2.
-fn first_target(scheme: Scheme) -> Target {
-    let newer = match scheme {
-        Scheme::Float(_) => false,
-        Scheme::Linear(linear) => {
-            linear.bits == LinearBits::Int4
-                || matches!(linear.granularity, LinearGranularity::Block { .. })
-        }
-        Scheme::Palette(p) => {
-            p.bits == 3
-                || p.vector > 1
-                || p.entries == Entries::Int8
-                || matches!(p.granularity, PaletteGranularity::Group { .. })
-        }
-    };
-    if newer { Target::Ios18 } else { Target::Ios16 }
-}
-
+/// Refuses a scheme that the target has no form for, with the tensor that it was chosen for.
 fn check_target(tensor: &str, scheme: Scheme, target: Target) -> Result<()> {
-    let first = first_target(scheme);
-    if first <= target {
-        return Ok(());
-    }
-    let instead = match scheme {
-        Scheme::Linear(linear) if linear.bits == LinearBits::Int4 => "palette-4".into(),
-        Scheme::Palette(Palette { bits: 3, .. }) => "palette-4".into(),
-        Scheme::Palette(palette) => format!("palette-{}", palette.bits),
-        Scheme::Linear(_) | Scheme::Float(_) => "linear-int8".into(),
-    };
-    Err(Error::Usage(format!(
-        "{target} cannot hold `{tensor}` as {scheme}; the first target that can is {first} \
-         (--target {first}), and {target} has {instead}"
-    )))
+    supports(scheme, target).map_err(|error| match error {
+        Error::Usage(why) => Error::Usage(format!("`{tensor}` as {scheme}: {why}")),
+        other => other,
+    })
 }
 
 #[cfg(test)]

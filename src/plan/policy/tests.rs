@@ -123,11 +123,11 @@ fn a_scheme_that_the_target_lacks_names_the_first_that_has_it() {
     .map(refused)
     .to_vec();
     insta::assert_snapshot!(told.join("\n"), @r"
-    ios17 cannot hold `embed` as linear-int4; the first target that can is ios18 (--target ios18), and ios17 has palette-4
-    ios17 cannot hold `embed` as linear-int8,block:32; the first target that can is ios18 (--target ios18), and ios17 has linear-int8
-    ios17 cannot hold `embed` as palette-3; the first target that can is ios18 (--target ios18), and ios17 has palette-4
-    ios17 cannot hold `embed` as palette-6,group:16; the first target that can is ios18 (--target ios18), and ios17 has palette-6
-    ios17 cannot hold `embed` as palette-2,lut-int8; the first target that can is ios18 (--target ios18), and ios17 has palette-2
+    `embed` as linear-int4: ios17 has no form for 4-bit linear codes: ios18 (macos15) is the first target that has; use `--target ios18`, or on ios17 palette-4
+    `embed` as linear-int8,block:32: ios17 has no form for one scale a block: ios18 (macos15) is the first target that has; use `--target ios18`, or on ios17 one scale a channel (`channel`)
+    `embed` as palette-3: ios17 has no form for a palette of 3 bits: ios18 (macos15) is the first target that has; use `--target ios18`, or on ios17 palette-4
+    `embed` as palette-6,group:16: ios17 has no form for a table a group of channels: ios18 (macos15) is the first target that has; use `--target ios18`, or on ios17 one table a tensor (`tensor`)
+    `embed` as palette-2,lut-int8: ios17 has no form for INT8 palette entries: ios18 (macos15) is the first target that has; use `--target ios18`, or on ios17 a palette without `lut-int8`
     ");
     let mut blob_only = Options { target: Target::Ios16, ..options("linear-int4", &[]) };
     blob_only.outputs.remove(&Output::Mlpackage);
