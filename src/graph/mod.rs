@@ -11,6 +11,7 @@
 //! | [`weight`] | a weight is a value with a storage |
 //! | [`names`] | tensor names as identifiers |
 //! | [`lower`] | program × target → protobuf messages and the plan of `weight.bin` |
+//! | [`raise`] | protobuf messages → weights with their storage |
 
 mod builder;
 mod constant;
@@ -19,6 +20,7 @@ pub mod lower;
 pub mod names;
 pub mod ops;
 mod program;
+pub mod raise;
 mod types;
 pub mod weight;
 
