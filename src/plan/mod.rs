@@ -23,7 +23,7 @@ pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
 use crate::graph::weight::Storage;
-use crate::scheme::Scheme;
+use crate::scheme::{Float, Scheme};
 use crate::tensor::FloatType;
 use serde::Serialize;
 
@@ -127,6 +127,20 @@ pub struct PlannedOutput {
 }
 
 impl Plan {
+    /// Leaves a tensor in float after all, for a reason that only its data shows.
+    pub fn leave_in_float(&mut self, tensor: usize, why: String) {
+        let planned = &mut self.tensors[tensor];
+        let scheme = match planned.scheme {
+            Some(Scheme::Float(_)) | None => return planned.notes.push(why),
+            Some(Scheme::Linear(_) | Scheme::Palette(_)) => Scheme::Float(Float::F16),
+        };
+        let storage = Storage::planned(scheme, &planned.shape, tensor);
+        planned.bytes_after = storage.operands().iter().map(|(_, o)| o.byte_len()).sum();
+        planned.storage = Some(storage);
+        planned.scheme = Some(scheme);
+        planned.notes.push(format!("left in {scheme}: {why}"));
+    }
+
     /// Plans for these headers: every scheme and every tensor's bytes. The outputs' sizes and the
     /// memory follow from the layouts, which the pipeline prepares.
     ///

@@ -19,7 +19,7 @@ pub mod palette;
 mod range;
 
 use crate::metrics::Stats;
-use crate::scheme::{Clip, Scheme};
+use crate::scheme::{Clip, PaletteGranularity, Scheme};
 use crate::tensor::Weights;
 use crate::{Error, Result};
 use half::f16;
@@ -175,6 +175,20 @@ impl<'a> Quantizer<'a> {
             Self::Linear(linear) => Some(linear.clip_curve()),
             Self::Palette(_) => None,
         }
+    }
+}
+
+/// Pieces of a tensor under this scheme start at multiples of so many rows: no group of channels
+/// and no vector is ever cut.
+pub fn granule_rows(scheme: Scheme) -> usize {
+    match scheme {
+        Scheme::Float(_) | Scheme::Linear(_) => 1,
+        Scheme::Palette(palette) if palette.axis != 0 => 1,
+        Scheme::Palette(palette) => match palette.granularity {
+            PaletteGranularity::Tensor => palette.vector.into(),
+            // A group holds whole vectors.
+            PaletteGranularity::Group { size } => size as usize,
+        },
     }
 }
 

@@ -1,0 +1,206 @@
+//! The files of a run: what each holds from the start, and which parts of which tensors go where.
+
+use super::output::{OutputFile, Transaction};
+use super::package::{self, Package};
+use super::sink::{Content, Sink};
+use crate::formats::metal_blob;
+use crate::formats::safetensors::{Dtype, Layout};
+use crate::graph::weight::{Operand, Part, Storage};
+use crate::layout::{self, Lanes};
+use crate::plan::{Output, Plan, PlannedOutput, PlannedTensor};
+use crate::scheme::{Float, Scheme};
+use crate::source::Source;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// The files of a run and the sinks of every tensor.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    files: Vec<PlannedFile>,
+    /// Files that are written whole at the end, with their sizes.
+    announced: Vec<PlannedOutput>,
+    /// The package, if one is written.
+    pub(super) package: Option<Package>,
+    /// For each tensor of the plan, the places that want a part of it.
+    pub(super) sinks: Vec<Vec<Sink>>,
+}
+
+/// One file: its size, and the bytes that stand before any tensor is read.
+#[derive(Debug)]
+struct PlannedFile {
+    output: Output,
+    path: String,
+    bytes: u64,
+    prelude: Vec<(u64, Vec<u8>)>,
+}
+
+impl Files {
+    /// Adds a file that sinks write to; returns its number.
+    pub(super) fn add(
+        &mut self,
+        output: Output,
+        path: String,
+        bytes: u64,
+        prelude: Vec<(u64, Vec<u8>)>,
+    ) -> usize {
+        self.files.push(PlannedFile { output, path, bytes, prelude });
+        self.files.len() - 1
+    }
+
+    /// Announces a file that is written whole at the end.
+    pub(super) fn announce(&mut self, kind: Output, path: String, bytes: u64) {
+        self.announced.push(PlannedOutput { kind, path, bytes });
+    }
+
+    /// The files with their sizes, for the plan.
+    fn outputs(&self) -> Vec<PlannedOutput> {
+        let planned = |f: &PlannedFile| PlannedOutput {
+            kind: f.output,
+            path: f.path.clone(),
+            bytes: f.bytes,
+        };
+        self.files.iter().map(planned).chain(self.announced.iter().cloned()).collect()
+    }
+
+    /// Creates the files at their full size and writes what stands before any tensor is read.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub(super) fn create(&self, transaction: &Transaction) -> Result<Vec<OutputFile>> {
+        let create = |planned: &PlannedFile| {
+            let file = transaction.create(&planned.path, planned.bytes)?;
+            for (offset, bytes) in &planned.prelude {
+                file.write_at(bytes, *offset)?;
+            }
+            Ok(file)
+        };
+        self.files.iter().map(create).collect()
+    }
+
+    /// Holds the files against the plan.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] for a file of another size than planned.
+    pub(super) fn verify(&self, files: &[OutputFile]) -> Result<()> {
+        for (planned, file) in self.files.iter().zip(files) {
+            let len = file.current_len()?;
+            if len != planned.bytes {
+                let why = format!("{len} bytes were written, {} planned", planned.bytes);
+                return Err(Error::bug(&planned.path, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lays out every output that the options ask for, and enters their sizes into the plan.
+///
+/// # Errors
+/// As the formats' layouts.
+pub(super) fn lay_out(source: &Source, plan: &mut Plan) -> Result<Files> {
+    let mut files = Files { sinks: vec![vec![]; plan.tensors.len()], ..Files::default() };
+    let stem = source.stem();
+    for output in plan.options.outputs.clone() {
+        match output {
+            Output::Mlpackage => package::add(&mut files, stem, plan)?,
+            Output::Metal => add_metal(&mut files, stem, source, plan)?,
+            Output::Dense => add_dense(&mut files, stem, source, plan)?,
+        }
+    }
+    plan.outputs = files.outputs();
+    Ok(files)
+}
+
+/// `STEM.metal/weights.safetensors`: every tensor, codes in the lanes that the options choose.
+fn add_metal(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Result<()> {
+    let lanes = plan.options.lanes;
+    let weight = |(planned, tensor): (&PlannedTensor, &crate::source::SourceTensor)| {
+        let encoding = match planned.scheme {
+            Some(scheme) => layout::encoding(scheme, lanes),
+            None => metal_blob::Encoding::Raw { dtype: tensor.dtype },
+        };
+        metal_blob::Weight { name: planned.name.clone(), shape: planned.shape.clone(), encoding }
+    };
+    let weights = plan.tensors.iter().zip(source.tensors()).map(weight).collect();
+    let blob = metal_blob::Plan::new(weights)?;
+    let path = format!("{stem}.metal/weights.safetensors");
+    let prelude = vec![(0, blob.header().to_vec())];
+    let file = files.add(Output::Metal, path, blob.file_len(), prelude);
+    for (i, planned) in plan.tensors.iter().enumerate() {
+        let mut add = |part: metal_blob::Part, content: Content| {
+            if let Some(plane) = blob.plane(i, part) {
+                files.sinks[i].push(Sink { file, offset: plane.offset, content });
+            }
+        };
+        let Some(storage) = &planned.storage else {
+            add(metal_blob::Part::Values, Content::Raw);
+            continue;
+        };
+        for (part, operand) in storage.operands() {
+            let content = match part {
+                Part::Dense => Content::Values(float_of(planned)?),
+                Part::Codes if lanes == Lanes::Row => Content::Codes { bits: bits(operand) },
+                Part::Codes => Content::Lanes(lanes),
+                Part::Scale | Part::Offset => {
+                    let blocks = operand.shape.iter().skip(1).product();
+                    Content::Transposed { part, blocks }
+                }
+                Part::Table | Part::TableScale | Part::ChannelScale => {
+                    Content::Params { part, bits: 8 }
+                }
+            };
+            add(layout::part(part), content);
+        }
+    }
+    Ok(())
+}
+
+/// `STEM.dequantized.safetensors`: what the weights stand for, FP16 under the original names.
+fn add_dense(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Result<()> {
+    let mut tensors = Vec::new();
+    let mut contents = Vec::new();
+    for (planned, tensor) in plan.tensors.iter().zip(source.tensors()) {
+        let (dtype, content) = match planned.scheme {
+            None => (tensor.dtype, Content::Raw),
+            Some(Scheme::Float(Float::F32)) => (Dtype::F32, Content::Values(Float::F32)),
+            Some(Scheme::Float(Float::F16) | Scheme::Linear(_) | Scheme::Palette(_)) => {
+                (Dtype::F16, Content::Values(Float::F16))
+            }
+        };
+        tensors.push((planned.name.clone(), dtype, planned.shape.clone()));
+        contents.push(content);
+    }
+    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    let layout = Layout::new(&tensors, &metadata)?;
+    let path = format!("{stem}.dequantized.safetensors");
+    let file = files.add(Output::Dense, path, layout.file_len, vec![(0, layout.header)]);
+    for ((sinks, content), offset) in files.sinks.iter_mut().zip(contents).zip(layout.offsets) {
+        sinks.push(Sink { file, offset, content });
+    }
+    Ok(())
+}
+
+/// The floating-point type of a tensor that stays in float.
+pub(super) fn float_of(planned: &PlannedTensor) -> Result<Float> {
+    match planned.scheme {
+        Some(Scheme::Float(float)) => Ok(float),
+        Some(Scheme::Linear(_) | Scheme::Palette(_)) | None => {
+            Err(Error::bug(&planned.name, "values without a float scheme"))
+        }
+    }
+}
+
+/// The width of an operand's elements.
+pub(super) fn bits(operand: &Operand) -> u8 {
+    operand.dtype.bits().unwrap_or(8) as u8
+}
+
+/// The matrix `[rows, cols]` of a tensor's codes; no rows for a tensor without codes.
+pub(super) fn code_matrix(planned: &PlannedTensor) -> [usize; 2] {
+    match &planned.storage {
+        Some(Storage::Linear { codes, .. } | Storage::Palette { indices: codes, .. }) => {
+            [codes.shape[0], codes.shape.iter().skip(1).product()]
+        }
+        Some(_) | None => [0, 0],
+    }
+}

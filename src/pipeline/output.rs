@@ -1,0 +1,363 @@
+//! The output folder is one transaction: built as a hidden sibling, synced, and renamed once.
+//!
+//! At any moment, a `kill -9` or a power cut included, the folder's name shows the old content or
+//! the new, never a half. What an interrupted run leaves behind is a hidden sibling that nobody
+//! holds a lock on; the next run for the same name removes it.
+
+use crate::{Error, Result};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A folder of ours holds this file; `--force` replaces only such folders.
+pub const REPORT: &str = "report.json";
+
+/// The start of every report: it tells our folders from others'.
+const SIGNATURE: &str = "\"tool\": \"twolane\"";
+
+/// An output folder under construction.
+#[derive(Debug)]
+pub struct Transaction {
+    target: PathBuf,
+    staging: PathBuf,
+    replace: bool,
+    /// The staging folder, locked: other runs leave it alone.
+    _lock: File,
+    finished: bool,
+}
+
+impl Transaction {
+    /// Checks that `target` may be written, and creates its staging sibling.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if `target` exists and either `force` is off or it is no folder that this
+    /// tool wrote; [`Error::Io`] if the sibling cannot be created.
+    pub fn begin(target: &Path, force: bool) -> Result<Self> {
+        check_target(target, force)?;
+        let parent = parent_of(target);
+        fs::create_dir_all(&parent).map_err(|e| io_error("create", &parent, e))?;
+        let prefix = staging_prefix(target)?;
+        remove_stale(&parent, &prefix);
+        let staging = parent.join(format!("{prefix}{}", std::process::id()));
+        fs::create_dir(&staging).map_err(|e| io_error("create", &staging, e))?;
+        let lock = lock(&staging).map_err(|e| io_error("lock", &staging, e))?;
+        let replace = target.exists();
+        Ok(Self { target: target.into(), staging, replace, _lock: lock, finished: false })
+    }
+
+    /// Creates a file of exactly `len` bytes, and its folders, inside the staging folder. Space is
+    /// reserved at once where the file system can, so that a full disk shows before the work.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub fn create(&self, path: &str, len: u64) -> Result<OutputFile> {
+        let full = self.staging.join(path);
+        let name = self.target.join(path).display().to_string();
+        let fail = |e| Error::io("write", name.clone(), e);
+        if let Some(parent) = full.parent() {
+            fs::create_dir_all(parent).map_err(fail)?;
+        }
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).open(&full).map_err(fail)?;
+        reserve(&file, len).map_err(fail)?;
+        Ok(OutputFile { file, name })
+    }
+
+    /// Writes a small file whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.create(path, bytes.len() as u64)?.write_at(bytes, 0)
+    }
+
+    /// Creates an empty folder inside the staging folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create_dir(&self, path: &str) -> Result<()> {
+        let full = self.staging.join(path);
+        fs::create_dir_all(&full).map_err(|e| io_error("create", &full, e))
+    }
+
+    /// Syncs everything and gives the folder its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a sync or the rename fails: then the old state stands. [`Error::Usage`] if
+    /// another run took the name meanwhile, or the file system cannot exchange two folders.
+    pub fn commit(mut self) -> Result<()> {
+        sync_tree(&self.staging)?;
+        let fail = |e| io_error("rename the finished folder to", &self.target, e);
+        if self.replace {
+            // Whatever stood there may have been changed while we worked.
+            check_target(&self.target, true)?;
+            exchange(&self.staging, &self.target).map_err(fail)?;
+            sync_dir(&parent_of(&self.target))?;
+            // The staging name now holds the old content; dropping removes it.
+        } else {
+            match renameat_with(CWD, &self.staging, CWD, &self.target, RenameFlags::NOREPLACE) {
+                Ok(()) => {}
+                // A file system without the flag: a plain rename replaces at most an empty folder.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    fs::rename(&self.staging, &self.target).map_err(fail)?;
+                }
+                Err(e) => return Err(fail(e.into())),
+            }
+            sync_dir(&parent_of(&self.target))?;
+            self.finished = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Nothing better can be done with a failure here: the next run tries again.
+            let _ = fs::remove_dir_all(&self.staging);
+        }
+    }
+}
+
+/// One file of a transaction, written at any offset from any thread.
+#[derive(Debug)]
+pub struct OutputFile {
+    file: File,
+    name: String,
+}
+
+impl OutputFile {
+    /// Writes `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        self.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &self.name, e))
+    }
+
+    /// Asks the system to bring what was written so far to the disk, and waits for it. Called
+    /// while other threads compute, it leaves less for the end.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.name, e))
+    }
+
+    /// The file's length now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn current_len(&self) -> Result<u64> {
+        let metadata = self.file.metadata().map_err(|e| Error::io("read", &self.name, e))?;
+        Ok(metadata.len())
+    }
+}
+
+/// Whether `dir` is a folder that this tool wrote: it holds a report with our signature.
+pub fn is_ours(dir: &Path) -> bool {
+    use std::io::Read;
+    let mut start = String::new();
+    let read = File::open(dir.join(REPORT))
+        .and_then(|file| file.take(256).read_to_string(&mut start))
+        .is_ok();
+    read && start.contains(SIGNATURE)
+}
+
+/// Whether `target` may be written, as [`Transaction::begin`] decides it.
+///
+/// # Errors
+/// [`Error::Usage`] if not.
+pub fn check_target(target: &Path, force: bool) -> Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(target) else { return Ok(()) };
+    let name = target.display();
+    if !metadata.is_dir() {
+        return Err(Error::Usage(format!(
+            "{name} exists and is no folder; choose another with --output"
+        )));
+    }
+    if !force {
+        return Err(Error::Usage(format!(
+            "{name} exists; replace it with --force, or choose another with --output"
+        )));
+    }
+    if !is_ours(target) {
+        return Err(Error::Usage(format!(
+            "{name} exists and holds no {REPORT} of twolane, so --force will not replace it; choose another with --output"
+        )));
+    }
+    Ok(())
+}
+
+fn io_error(doing: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::io(doing, path.display().to_string(), source)
+}
+
+fn parent_of(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(parent) if parent != Path::new("") => parent.into(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// `.NAME.twolane-`, to be followed by a process id.
+fn staging_prefix(target: &Path) -> Result<String> {
+    let name = target.file_name().ok_or_else(|| {
+        Error::Usage(format!("{} names no folder; choose another with --output", target.display()))
+    })?;
+    Ok(format!(".{}.twolane-", name.to_string_lossy()))
+}
+
+/// Removes what interrupted runs left for the same name: staging folders that nobody has locked.
+fn remove_stale(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        if let Ok(_lock) = lock(&entry.path()) {
+            // Left to the next run if it cannot be removed: this run does not need the name.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Locks a staging folder, or fails at once where another run holds it.
+fn lock(staging: &Path) -> io::Result<File> {
+    let folder = File::open(staging)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+/// Reserves `len` bytes; where the file system cannot, only sets the length.
+fn reserve(file: &File, len: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    #[cfg(target_os = "linux")]
+    if len > 0 {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    file.set_len(len)
+}
+
+/// Puts `new` where `old` is and `old` where `new` was, in one step.
+fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).map_err(Into::into)
+}
+
+/// Syncs every file and folder below `dir`, and `dir`.
+fn sync_tree(dir: &Path) -> Result<()> {
+    let fail = |e| io_error("sync", dir, e);
+    for entry in fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if entry.file_type().map_err(fail)?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            let synced = File::open(entry.path()).and_then(|file| file.sync_all());
+            synced.map_err(|e| io_error("sync", &entry.path(), e))?;
+        }
+    }
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|file| file.sync_all()).map_err(|e| io_error("sync", dir, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn write_one(target: &Path, force: bool, content: &str) -> Result<()> {
+        let transaction = Transaction::begin(target, force)?;
+        transaction.write("sub/file", content.as_bytes())?;
+        transaction.write(REPORT, format!("{{\n  {SIGNATURE}\n}}").as_bytes())?;
+        transaction.commit()
+    }
+
+    #[test]
+    fn a_commit_shows_the_whole_folder_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        write_one(&target, false, "new").unwrap();
+        assert_eq!(fs::read(target.join("sub/file")).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["out"]);
+        assert_eq!(names(&target), ["report.json", "sub"]);
+    }
+
+    #[test]
+    fn a_dropped_transaction_leaves_the_old_folder_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        write_one(&target, false, "old").unwrap();
+        let transaction = Transaction::begin(&target, true).unwrap();
+        transaction.write("sub/file", b"half").unwrap();
+        assert_eq!(names(dir.path()).len(), 2);
+        drop(transaction);
+        assert_eq!(fs::read(target.join("sub/file")).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn force_exchanges_a_folder_of_ours_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        write_one(&target, false, "old").unwrap();
+        let refused = write_one(&target, false, "new").unwrap_err().to_string();
+        assert!(
+            refused
+                .ends_with("out exists; replace it with --force, or choose another with --output")
+        );
+        write_one(&target, true, "new").unwrap();
+        assert_eq!(fs::read(target.join("sub/file")).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["out"]);
+
+        let foreign = dir.path().join("foreign");
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join("thesis.txt"), "years of work").unwrap();
+        let refused = write_one(&foreign, true, "new").unwrap_err().to_string();
+        assert!(refused.contains("holds no report.json of twolane"), "{refused}");
+        assert_eq!(names(&foreign), ["thesis.txt"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_a_living_one_holds_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let stale = dir.path().join(".out.twolane-1");
+        fs::create_dir(&stale).unwrap();
+        fs::write(stale.join("half"), "").unwrap();
+        let living = dir.path().join(".out.twolane-2");
+        fs::create_dir(&living).unwrap();
+        let _held = lock(&living).unwrap();
+        write_one(&target, false, "new").unwrap();
+        assert_eq!(names(dir.path()), [".out.twolane-2", "out"]);
+    }
+
+    #[test]
+    fn a_name_taken_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let transaction = Transaction::begin(&target, false).unwrap();
+        transaction.write("file", b"late").unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("file"), "early").unwrap();
+        assert!(transaction.commit().is_err());
+        assert_eq!(fs::read(target.join("file")).unwrap(), b"early");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+}

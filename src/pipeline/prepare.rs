@@ -1,0 +1,146 @@
+//! Input and options → plan, layouts and sinks, from headers alone.
+
+use super::files::{self, Files};
+use super::hash::InputHash;
+use super::output::{REPORT, Transaction};
+use super::run::{self, Task, Tensor};
+use super::{Progress, scan, summary};
+use crate::plan::{Header, NonFinite, Options, Plan};
+use crate::report::Report;
+use crate::scheme::Scheme;
+use crate::source::{Source, SourceTensor};
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A run that is ready: its plan stands, and not a byte was written.
+#[derive(Debug)]
+pub struct Job {
+    source: Source,
+    plan: Plan,
+    files: Files,
+    folder: PathBuf,
+    /// Tensors whose NaN and infinities pass.
+    keep: BTreeSet<usize>,
+}
+
+/// Reads the headers of `input` (a file, a folder, an index of shards), and plans.
+///
+/// With `--non-finite keep` it also reads all weights once, for which tensors stay in float decides
+/// every size.
+///
+/// # Errors
+/// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
+/// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
+pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
+    let source = Source::open(input)?;
+    let headers: Vec<Header> = source.tensors().iter().map(|t| header(&source, t)).collect();
+    let mut plan = Plan::new(&headers, options)?;
+    let mut keep = BTreeSet::new();
+    if options.non_finite == NonFinite::Keep {
+        for (tensor, index, value) in scan::non_finite(&source) {
+            plan.leave_in_float(tensor, format!("element {index} is {value}"));
+            keep.insert(tensor);
+        }
+    }
+    let files = files::lay_out(&source, &mut plan)?;
+    let folder = options.folder(source.stem());
+    refuse_input_inside(&source, &folder)?;
+    Ok(Job { source, plan, files, folder, keep })
+}
+
+impl Job {
+    /// What will be done.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The folder that will appear.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Does it: quantizes every tensor once, writes every output, and gives the folder its name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the output folder exists, [`Error::Input`] at the first weight that
+    /// cannot be stored, [`Error::Io`] for a full disk and its like. Then nothing stands under the
+    /// folder's name that did not before.
+    pub fn run(&self, progress: &dyn Progress) -> Result<Report> {
+        let options = &self.plan.options;
+        let transaction = Transaction::begin(&self.folder, options.force)?;
+        let tensors = self.tensors()?;
+        let input = self.source.files().iter().map(|file| file.bytes()).collect();
+        let mut hash = InputHash::new(input, options.sha256);
+        progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
+        let out = self.files.create(&transaction)?;
+        let outcomes = run::run(&tensors, &out, options.clip, &mut hash, progress)?;
+        progress.finish();
+        if let Some(package) = &self.files.package {
+            let params = |i: usize| outcomes[i].params.as_ref();
+            package.write(&transaction, &self.source, &self.plan, params)?;
+        }
+        let report = summary::report(&self.plan, &self.source, hash.into_hashes(), outcomes);
+        transaction.write(REPORT, report.to_json().as_bytes())?;
+        self.files.verify(&out)?;
+        transaction.commit()?;
+        Ok(report)
+    }
+
+    /// Each tensor's task and sinks, in the plan's order.
+    fn tensors(&self) -> Result<Vec<Tensor<'_>>> {
+        let kept: BTreeSet<usize> =
+            self.files.package.iter().flat_map(|package| package.small()).collect();
+        let planned = self.plan.tensors.iter().zip(self.source.tensors()).enumerate();
+        planned
+            .map(|(i, (planned, tensor))| {
+                let weights = || {
+                    self.source
+                        .weights(tensor)
+                        .ok_or_else(|| Error::bug(&planned.name, "no float type, but a scheme"))
+                };
+                let task = match planned.scheme {
+                    None => Task::Copy(self.source.bytes(tensor)),
+                    Some(Scheme::Float(to)) => {
+                        Task::Convert { weights: weights()?, to, keep: self.keep.contains(&i) }
+                    }
+                    Some(scheme @ (Scheme::Linear(_) | Scheme::Palette(_))) => {
+                        Task::Quantize(weights()?, scheme)
+                    }
+                };
+                Ok(Tensor {
+                    task,
+                    ends: (tensor.file, tensor.range.end),
+                    codes: files::code_matrix(planned),
+                    sinks: self.files.sinks[i].clone(),
+                    keep_params: kept.contains(&i),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Exchanging a folder that holds the input would remove the input.
+fn refuse_input_inside(source: &Source, folder: &Path) -> Result<()> {
+    let (Ok(folder), Ok(input)) = (folder.canonicalize(), source.folder().canonicalize()) else {
+        return Ok(());
+    };
+    if input.starts_with(&folder) {
+        return Err(Error::Usage(format!(
+            "the input lies in the output folder {}; choose another with --output",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
+fn header(source: &Source, tensor: &SourceTensor) -> Header {
+    let file = source.files()[tensor.file].path();
+    Header {
+        name: tensor.name.clone(),
+        file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        dtype: tensor.dtype.to_string(),
+        shape: tensor.shape.clone(),
+        bytes: tensor.range.len() as u64,
+    }
+}

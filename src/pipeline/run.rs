@@ -1,0 +1,383 @@
+//! The run: every tensor is read, quantized and measured once, and handed to every sink.
+
+use super::bytes::{self, param_bytes, transposed_bytes};
+use super::output::OutputFile;
+use super::sink::{Content, Sink};
+use super::window::{self, Extent, Rows};
+use super::{InputHash, Progress};
+use crate::layout::{self, Lanes};
+use crate::metrics::Stats;
+use crate::quantize::{self, ClipCurve, Encoded, Params, Quantizer};
+use crate::scheme::{Clip, Float, Scheme};
+use crate::tensor::Weights;
+use crate::{Error, Result};
+use half::f16;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// What is done with one tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Task<'a> {
+    /// Codes are made.
+    Quantize(Weights<'a>, Scheme),
+    /// Values are stored in a floating-point type; `keep` lets NaN and infinity through.
+    Convert { weights: Weights<'a>, to: Float, keep: bool },
+    /// Bytes are copied.
+    Copy(&'a [u8]),
+}
+
+/// One tensor's work.
+#[derive(Debug)]
+pub(super) struct Tensor<'a> {
+    /// What is done.
+    pub(super) task: Task<'a>,
+    /// The whole of the input that has been read once this tensor has: file number and end offset.
+    pub(super) ends: (usize, usize),
+    /// The matrix `[rows, cols]` of its codes: a vector palette has fewer of either than weights.
+    pub(super) codes: [usize; 2],
+    /// Where it goes.
+    pub(super) sinks: Vec<Sink>,
+    /// Whether its parameters are wanted after the run as well.
+    pub(super) keep_params: bool,
+}
+
+impl Tensor<'_> {
+    /// Rows of codes in the first `rows` of `all` rows of weights.
+    fn code_rows(&self, rows: usize, all: usize) -> usize {
+        rows * self.codes[0] / all.max(1)
+    }
+}
+
+/// What came of one tensor.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Errors of a quantized tensor.
+    pub(super) stats: Option<Stats>,
+    /// Error against range, for linear codes.
+    pub(super) curve: Option<ClipCurve>,
+    /// Its parameters, where they were wanted.
+    pub(super) params: Option<Params>,
+}
+
+/// A tensor that some of the windows so far have begun.
+struct Active<'a> {
+    quantizer: Option<Quantizer<'a>>,
+    /// Parameters of the rows so far, behind those that all rows share.
+    params: Params,
+    outcome: Outcome,
+}
+
+/// One piece's codes, and their place in the window's buffer.
+struct Piece<'b> {
+    tensor: usize,
+    rows: Range<usize>,
+    codes: &'b mut [u8],
+}
+
+/// Buffers of one thread, reused from piece to piece.
+#[derive(Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    values: Vec<f16>,
+}
+
+/// Does the work: calls `progress` with input bytes, `hashes` with input files in order.
+///
+/// # Errors
+/// The first error in the order of tensors and rows, whatever thread met it.
+pub(super) fn run<'a>(
+    tensors: &[Tensor<'a>],
+    files: &[OutputFile],
+    clip: Clip,
+    hashes: &mut InputHash<'a>,
+    progress: &dyn Progress,
+) -> Result<Vec<Outcome>> {
+    let extents: Vec<Extent> = tensors.iter().map(|t| extent(&t.task)).collect();
+    let mut active: Vec<Option<Active<'a>>> = (0..tensors.len()).map(|_| None).collect();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut codes = Vec::new();
+    for window in window::windows(&extents) {
+        begin(&window, tensors, clip, &mut active)?;
+        let last = window.last().expect("a window is never empty");
+        let whole = last.rows.end == extents[last.tensor].rows;
+        let hashed = if whole { Some(tensors[last.tensor].ends) } else { None };
+        let (encoded, ()) = rayon::join(
+            || encode(&window, tensors, &extents, &active, files, &mut codes, progress),
+            || hashed.into_iter().for_each(|ends| hashes.advance(ends)),
+        );
+        for (tensor, piece) in encoded? {
+            let active = active[tensor].as_mut().expect("begun above");
+            active.params.append(&piece.params);
+            active.outcome.stats.get_or_insert_default().merge(&piece.stats);
+        }
+        write_lanes(&window, tensors, &extents, files, &codes)?;
+        for rows in &window {
+            if rows.rows.end == extents[rows.tensor].rows {
+                let mut done = active[rows.tensor].take().expect("begun above");
+                write_params(&tensors[rows.tensor], &done.params, files)?;
+                done.outcome.params = tensors[rows.tensor].keep_params.then_some(done.params);
+                outcomes.push(done.outcome);
+            }
+        }
+    }
+    hashes.finish();
+    Ok(outcomes)
+}
+
+/// Rows, columns and granule of a task. Without a quantizer, a row is a row of the shape; copied
+/// bytes are rows of one.
+fn extent(task: &Task) -> Extent {
+    match task {
+        Task::Quantize(weights, scheme) => Extent {
+            rows: weights.rows(),
+            cols: weights.cols(),
+            granule: quantize::granule_rows(*scheme),
+        },
+        Task::Convert { weights, .. } => Extent { rows: weights.len(), cols: 1, granule: 1 },
+        Task::Copy(bytes) => Extent { rows: bytes.len(), cols: 1, granule: 1 },
+    }
+}
+
+/// Prepares the quantizers of the tensors that this window begins.
+fn begin<'a>(
+    window: &[Rows],
+    tensors: &[Tensor<'a>],
+    clip: Clip,
+    active: &mut [Option<Active<'a>>],
+) -> Result<()> {
+    let new: Vec<usize> =
+        window.iter().map(|r| r.tensor).filter(|&t| active[t].is_none()).collect();
+    let prepared: Vec<Result<Active<'a>>> = new
+        .par_iter()
+        .map(|&t| {
+            let Task::Quantize(weights, scheme) = tensors[t].task else {
+                return Ok(Active {
+                    quantizer: None,
+                    params: Params::default(),
+                    outcome: Outcome::default(),
+                });
+            };
+            let quantizer = Quantizer::new(weights, scheme, clip)?;
+            let outcome = Outcome {
+                curve: quantizer.clip_curve(),
+                stats: Some(Stats::default()),
+                params: None,
+            };
+            Ok(Active { params: quantizer.shared(), quantizer: Some(quantizer), outcome })
+        })
+        .collect();
+    for (t, prepared) in new.into_iter().zip(prepared) {
+        active[t] = Some(prepared?);
+    }
+    Ok(())
+}
+
+/// Encodes the window's pieces into `codes` and writes all that needs no other piece.
+fn encode<'a>(
+    window: &[Rows],
+    tensors: &[Tensor<'a>],
+    extents: &[Extent],
+    active: &[Option<Active<'a>>],
+    files: &[OutputFile],
+    codes: &mut Vec<u8>,
+    progress: &dyn Progress,
+) -> Result<Vec<(usize, Encoded)>> {
+    let quantizer = |t: usize| active[t].as_ref().and_then(|a| a.quantizer.as_ref());
+    let code_len = |t: usize, rows: usize| quantizer(t).map_or(0, |q| q.code_len(rows));
+    let needed: usize = window.iter().map(|r| code_len(r.tensor, r.rows.len())).sum();
+    if codes.len() < needed {
+        codes.resize(needed, 0);
+    }
+    let mut rest = &mut codes[..needed];
+    let mut pieces = Vec::new();
+    for part in window {
+        for rows in window::pieces(&part.rows, extents[part.tensor].piece_rows()) {
+            let (codes, tail) =
+                std::mem::take(&mut rest).split_at_mut(code_len(part.tensor, rows.len()));
+            rest = tail;
+            pieces.push(Piece { tensor: part.tensor, rows, codes });
+        }
+    }
+    let encoded: Vec<Result<Option<(usize, Encoded)>>> = pieces
+        .into_par_iter()
+        .map_init(Scratch::default, |scratch, piece| {
+            let tensor = &tensors[piece.tensor];
+            let (t, rows) = (piece.tensor, piece.rows.len());
+            let (bytes, outcome) = match tensor.task {
+                Task::Quantize(weights, _) => {
+                    let quantizer = quantizer(t).expect("begun with the window");
+                    let shared = &active[t].as_ref().expect("begun with the window").params;
+                    let encoded = quantizer.encode(piece.rows.clone(), piece.codes)?;
+                    write_codes(
+                        tensor, weights, quantizer, shared, &piece, &encoded, files, scratch,
+                    )?;
+                    (rows * weights.cols() * weights.dtype.bytes(), Some((t, encoded)))
+                }
+                Task::Convert { weights, to, keep } => {
+                    convert(tensor, weights, to, keep, piece.rows, files, scratch)?;
+                    (rows * weights.dtype.bytes(), None)
+                }
+                Task::Copy(bytes) => {
+                    for sink in &tensor.sinks {
+                        let at = sink.offset + piece.rows.start as u64;
+                        files[sink.file].write_at(&bytes[piece.rows.clone()], at)?;
+                    }
+                    (rows, None)
+                }
+            };
+            progress.advance(bytes as u64);
+            Ok(outcome)
+        })
+        .collect();
+    encoded.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// Writes one piece's codes to the sinks that take them row by row, and its values to those that
+/// want values.
+#[allow(clippy::too_many_arguments)] // One call; a struct for it would be named after the call.
+fn write_codes(
+    tensor: &Tensor,
+    weights: Weights,
+    quantizer: &Quantizer,
+    shared: &Params,
+    piece: &Piece,
+    encoded: &Encoded,
+    files: &[OutputFile],
+    scratch: &mut Scratch,
+) -> Result<()> {
+    for sink in &tensor.sinks {
+        match sink.content {
+            Content::Codes { bits } => {
+                let first = quantizer.code_len(piece.rows.start) as u64;
+                let packed = bytes::pack(piece.codes, bits, &mut scratch.bytes)?;
+                files[sink.file].write_at(packed, sink.offset + first * u64::from(bits) / 8)?;
+            }
+            Content::Values(Float::F16) => {
+                let first = piece.rows.start * weights.cols();
+                scratch.values.resize(piece.rows.len() * weights.cols(), f16::ZERO);
+                // Row-local parameters come with the piece; else all rows share them.
+                let row_local = encoded.params != Params::default();
+                let params = if row_local { &encoded.params } else { shared };
+                quantizer.decode(piece.rows.clone(), piece.codes, params, &mut scratch.values)?;
+                let bytes = bytes::halves(&scratch.values, &mut scratch.bytes);
+                files[sink.file].write_at(bytes, sink.offset + 2 * first as u64)?;
+            }
+            Content::Lanes(_) | Content::Params { .. } | Content::Transposed { .. } => {}
+            Content::Values(Float::F32) | Content::Raw => {
+                return Err(Error::bug(weights.name, "a quantized tensor has no such sink"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Converts elements to FP16 or FP32 and writes them.
+fn convert(
+    tensor: &Tensor,
+    weights: Weights,
+    to: Float,
+    keep: bool,
+    elements: Range<usize>,
+    files: &[OutputFile],
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let start = elements.start as u64;
+    bytes::convert(weights, elements, to, keep, &mut scratch.bytes)?;
+    let size = match to {
+        Float::F16 => 2,
+        Float::F32 => 4,
+    };
+    for sink in &tensor.sinks {
+        if sink.content != Content::Values(to) {
+            return Err(Error::bug(weights.name, "a float tensor has only sinks of its type"));
+        }
+        files[sink.file].write_at(&scratch.bytes, sink.offset + start * size)?;
+    }
+    Ok(())
+}
+
+/// A share of one tensor's lane plane: some of its outermost groups.
+struct Strip<'w> {
+    sink: Sink,
+    lanes: Lanes,
+    /// The window's codes of this tensor, `[rows.len(), cols]`.
+    codes: &'w [u8],
+    /// Which rows of codes these are.
+    rows: Range<usize>,
+    /// All rows of codes of the tensor, and its columns.
+    matrix: [usize; 2],
+    groups: Range<usize>,
+}
+
+/// Bytes that a strip aims at.
+const STRIP: usize = 256 << 10;
+
+/// Writes the window's codes in lane order.
+fn write_lanes(
+    window: &[Rows],
+    tensors: &[Tensor],
+    extents: &[Extent],
+    files: &[OutputFile],
+    codes: &[u8],
+) -> Result<()> {
+    let mut strips = Vec::new();
+    let mut rest = codes;
+    for part in window {
+        let tensor = &tensors[part.tensor];
+        let [start, end] = [part.rows.start, part.rows.end]
+            .map(|r| tensor.code_rows(r, extents[part.tensor].rows));
+        let cols = tensor.codes[1];
+        let codes = rest.split_off(..(end - start) * cols).expect("the window holds its codes");
+        for &sink in &tensor.sinks {
+            let Content::Lanes(lanes) = sink.content else { continue };
+            let shape = lanes.shape(end - start, cols);
+            let group: usize = shape[1..].iter().product();
+            for groups in window::pieces(&(0..shape[0]), STRIP / group.max(1)) {
+                let (rows, matrix) = (start..end, tensor.codes);
+                strips.push(Strip { sink, lanes, codes, rows, matrix, groups });
+            }
+        }
+    }
+    strips
+        .into_par_iter()
+        .map_init(Vec::new, |buffer, strip| write_strip(&strip, files, buffer))
+        .collect()
+}
+
+fn write_strip(strip: &Strip, files: &[OutputFile], buffer: &mut Vec<u8>) -> Result<()> {
+    let Strip { sink, lanes, codes, rows, matrix: [all, cols], groups } = strip;
+    let group: usize = lanes.shape(rows.len(), *cols)[1..].iter().product();
+    let before = groups.start * group;
+    buffer.resize(groups.len() * group, 0);
+    layout::pack_groups(*lanes, codes, rows.len(), *cols, groups.clone(), buffer);
+    let file = &files[sink.file];
+    if rows.len() == *all {
+        return file.write_at(buffer, sink.offset + before as u64);
+    }
+    // The groups are apart in the plane of all rows, or, where the outermost dimension runs over
+    // rows, one run of them.
+    for run in layout::runs(*lanes, *all, *cols, rows.clone()) {
+        let from = run.band.max(before);
+        let to = (run.band + run.len).min(before + buffer.len());
+        if from < to {
+            let at = sink.offset + (run.plane + from - run.band) as u64;
+            file.write_at(&buffer[from - before..to - before], at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a finished tensor's parameters.
+fn write_params(tensor: &Tensor, params: &Params, files: &[OutputFile]) -> Result<()> {
+    for sink in &tensor.sinks {
+        let bytes = match sink.content {
+            Content::Params { part, bits } => param_bytes(params, part, bits)?,
+            Content::Transposed { part, blocks } => transposed_bytes(params, part, blocks)?,
+            Content::Codes { .. } | Content::Lanes(_) | Content::Values(_) | Content::Raw => {
+                continue;
+            }
+        };
+        files[sink.file].write_at(&bytes, sink.offset)?;
+    }
+    Ok(())
+}

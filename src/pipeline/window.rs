@@ -1,0 +1,138 @@
+//! The order of the work: windows of a bounded number of elements, made of pieces of whole rows.
+//!
+//! A piece is the unit of arithmetic and of error sums. Its size depends on the tensor alone, so the
+//! same bytes come out whatever the number of threads. A window is the unit of memory: the codes of
+//! all its pieces are held at once, for the lane orders that need many rows together.
+
+use std::ops::Range;
+
+/// Elements of a window: 32 MiB of codes.
+pub(super) const WINDOW: usize = 32 << 20;
+
+/// Elements that a piece aims at: its codes and its input fit a core's cache.
+const PIECE: usize = 128 << 10;
+
+/// The shape of one tensor's work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Rows in all.
+    pub(super) rows: usize,
+    /// Elements of a row.
+    pub(super) cols: usize,
+    /// Pieces start at multiples of this many rows.
+    pub(super) granule: usize,
+}
+
+/// Some rows of one tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rows {
+    /// The tensor's place in the plan.
+    pub(super) tensor: usize,
+    /// Which rows.
+    pub(super) rows: Range<usize>,
+}
+
+impl Extent {
+    /// Rows of a piece: about [`PIECE`] elements, and a multiple of the granule and of 8, so that a
+    /// stream of any number of bits starts each piece on a whole byte.
+    pub(super) fn piece_rows(self) -> usize {
+        let unit = lcm(self.granule.max(1), 8);
+        (PIECE / self.cols.max(1) / unit).max(1) * unit
+    }
+
+    /// Rows of the largest part of this tensor that a window takes.
+    fn window_rows(self) -> usize {
+        let piece = self.piece_rows();
+        (WINDOW / self.cols.max(1) / piece).max(1) * piece
+    }
+}
+
+/// Cuts tensors, in order, into windows. A tensor that does not fit a window of its own is spread
+/// over several; one without elements appears once, with no rows.
+pub(super) fn windows(extents: &[Extent]) -> Vec<Vec<Rows>> {
+    let mut windows = Vec::new();
+    let mut open: Vec<Rows> = Vec::new();
+    let mut filled = 0;
+    for (tensor, extent) in extents.iter().enumerate() {
+        let step = extent.window_rows();
+        let mut start = 0;
+        loop {
+            let end = extent.rows.min(start + step);
+            let size = (end - start) * extent.cols;
+            if filled + size > WINDOW && !open.is_empty() {
+                windows.push(std::mem::take(&mut open));
+                filled = 0;
+            }
+            open.push(Rows { tensor, rows: start..end });
+            filled += size;
+            start = end;
+            if start >= extent.rows {
+                break;
+            }
+        }
+    }
+    if !open.is_empty() {
+        windows.push(open);
+    }
+    windows
+}
+
+/// Cuts rows into pieces of `step` rows, the last one shorter.
+pub(super) fn pieces(rows: &Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.clone().step_by(step.max(1)).map(move |start| start..end.min(start + step))
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let gcd = |mut a: usize, mut b: usize| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    a / gcd(a, b) * b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_every_row_once_in_order_and_respect_the_bound() {
+        let extents = [
+            Extent { rows: 0, cols: 16, granule: 1 },
+            Extent { rows: 20_000, cols: 4096, granule: 1 },
+            Extent { rows: 1, cols: 1, granule: 1 },
+            Extent { rows: 4096, cols: 14_336, granule: 16 },
+            Extent { rows: 3, cols: 40_000_000, granule: 1 },
+        ];
+        let mut next = vec![0; extents.len()];
+        let mut last = 0;
+        for window in windows(&extents) {
+            let size: usize = window.iter().map(|r| r.rows.len() * extents[r.tensor].cols).sum();
+            let rows = |r: &Rows| extents[r.tensor].piece_rows();
+            assert!(
+                size <= WINDOW || (window.len() == 1 && window[0].rows.len() <= rows(&window[0]))
+            );
+            for part in &window {
+                assert!(part.tensor >= last);
+                last = part.tensor;
+                assert_eq!(part.rows.start, next[part.tensor]);
+                assert_eq!(part.rows.start % extents[part.tensor].piece_rows(), 0);
+                next[part.tensor] = part.rows.end;
+            }
+        }
+        assert_eq!(next, extents.map(|e| e.rows));
+    }
+
+    #[test]
+    fn a_piece_starts_on_a_whole_byte_at_any_width_and_on_a_granule() {
+        for granule in [1, 2, 3, 12, 16] {
+            for cols in [1, 63, 172, 14_336, 1 << 24] {
+                let rows = Extent { rows: 1 << 20, cols, granule }.piece_rows();
+                assert_eq!(rows % granule, 0);
+                assert_eq!(rows % 8, 0);
+            }
+        }
+    }
+}

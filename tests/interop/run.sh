@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Converts the fixtures with every scheme and target and lets coremltools check each package.
+#
+#   tests/interop/run.sh PYTHON [SHARED]
+#
+# PYTHON has coremltools, numpy and safetensors. SHARED, where it exists, adds other people's
+# checkpoints and a strict package checker.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=$1
+shared=${2:-}
+quantize=target/release/quantize
+cargo build --release --locked --bin quantize
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+all="linear-int8 linear-int8,tensor linear-int8,asymmetric linear-int8,tensor,asymmetric
+  linear-int8,axis:1 palette-8 palette-6 palette-4 palette-2 palette-1 palette-4,channel-scale float16"
+new="linear-int8,block:16 linear-int8,block:32,asymmetric linear-int4 linear-int4,tensor
+  linear-int4,asymmetric linear-int4,block:16 linear-int4,block:32,asymmetric
+  palette-3 palette-4,group:1 palette-4,group:8 palette-8,group:16 palette-4,group:8,axis:1
+  palette-4,vector:2 palette-4,vector:4 palette-6,vector:2,axis:1 palette-4,vector:2,group:16
+  palette-4,lut-int8 palette-6,group:8,lut-int8 palette-8,lut-int8,vector:2
+  palette-4,channel-scale,lut-int8 palette-6,group:8,channel-scale"
+
+convert() { # INPUT TARGET SCHEMES...
+  local input=$1 target=$2; shift 2
+  for scheme in "$@"; do
+    "$quantize" -q --scheme "$scheme" --target "$target" --min-elements 512 \
+      --to mlpackage,metal,dense -o "$out/$target/$(basename "$input" .safetensors)/$scheme" "$input"
+  done
+}
+
+inputs="fixtures/digits.safetensors fixtures/digits-conv"
+for input in $inputs; do
+  for target in ios16 ios17; do convert "$input" $target $all; done
+  for target in ios18 ios26; do convert "$input" $target $all $new; done
+done
+for target in ios16 ios18 ios26; do
+  convert fixtures/edges.safetensors $target linear-int8 palette-4
+done
+convert fixtures/edges.safetensors ios18 linear-int4,block:32 palette-6,group:8 palette-4,vector:2
+
+if [ -d "$shared/fixtures" ]; then
+  for model in stories260k/model variants/stories260k_f32 variants/stories260k_bf16 resnet20/resnet20_f16; do
+    convert "$shared/fixtures/$model.safetensors" ios18 linear-int8 linear-int4,block:32 palette-4,group:8
+    convert "$shared/fixtures/$model.safetensors" ios16 linear-int8 palette-6
+  done
+  convert "$shared/fixtures/variants/sharded_f16" ios18 linear-int8
+fi
+
+mapfile -t folders < <(find "$out" -name report.json -printf '%h\n' | sort)
+"$python" tests/interop/compare.py "${folders[@]}"
+
+if [ -f "$shared/tools/check_mlpackage.py" ]; then
+  "$python" tests/interop/strict.py "$shared/tools/check_mlpackage.py" "${folders[@]}"
+else
+  echo "skipped: no strict checker beside the repository"
+fi
