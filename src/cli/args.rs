@@ -30,6 +30,11 @@ Schemes:
       scale of its own (group:1, one table a channel, is usually better and costs about as much)
   float16, float32    not quantized
 
+Rules in a file (--rules):
+  [[rule]]
+  match = \"lm_head|embed\"
+  scheme = \"palette-8\"
+
 Exit codes: 0 done, 1 failed check, 2 usage, 3 bad input, 4 machine, 70 bug in quantize";
 
 /// Quantize safetensors checkpoints for Apple silicon, on any machine
@@ -87,7 +92,7 @@ pub(crate) struct Convert {
     /// wins, and rules come before those of --rules. May be repeated
     #[arg(short, long, value_name = "REGEX=S", help_heading = "Schemes")]
     pub(crate) rule: Vec<String>,
-    /// More rules, from a TOML file of [[rule]] tables with match = "REGEX" and scheme = "S"
+    /// More rules, from a TOML file of tables `rule` with match = "REGEX" and scheme = "S"
     #[arg(long, value_name = "FILE", help_heading = "Schemes")]
     pub(crate) rules: Option<PathBuf>,
     /// The range of linear codes: mse (least squared error), none (the absolute maximum) or
