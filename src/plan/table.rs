@@ -2,7 +2,7 @@
 
 use super::{Plan, PlannedTensor};
 use crate::scheme::Scheme;
-use crate::text::{Column, Table, grouped, printable, shape, size};
+use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
 use std::fmt::Write;
 
 impl Plan {
@@ -10,7 +10,7 @@ impl Plan {
     /// notes are shortened to fit `width` columns, if there is a terminal.
     pub fn to_text(&self, width: Option<usize>) -> String {
         let mut table = Table::new(vec![
-            Column::left("tensor").shrink_to(16),
+            Column::left("tensor").shrink_to(32),
             Column::left("type").optional(),
             Column::left("shape").optional(),
             Column::left("scheme"),
@@ -54,8 +54,7 @@ impl Plan {
             "{} tensors: {quantized} quantized, {float} in float, {copied} copied\n",
             self.tensors.len()
         );
-        let bytes = |n: u64| format!("{} ({} bytes)", size(n), grouped(n));
-        let _ = writeln!(out, "weights: {} → {}", bytes(before), bytes(after));
+        let _ = writeln!(out, "weights: {} → {}", exact_size(before), exact_size(after));
         if let Some(bits) = self.bits_per_weight() {
             let _ = writeln!(out, "bits per weight: {bits:.3}");
         }
@@ -81,7 +80,7 @@ impl Plan {
             out.push_str(&table.render(None));
         }
         if self.peak_memory_bytes > 0 {
-            let _ = writeln!(out, "peak memory, estimated: {}", bytes(self.peak_memory_bytes));
+            let _ = writeln!(out, "peak memory, estimated: {}", exact_size(self.peak_memory_bytes));
         }
         out
     }
@@ -158,11 +157,11 @@ mod tests {
         warning: --rule 'experts=palette-4' matches no tensor
         ");
         insta::assert_snapshot!(plan().to_text(Some(100)).lines().take(5).collect::<Vec<_>>().join("\n"), @r"
-        tensor             type  scheme               chosen by             after  bits/w  notes
-        …tn.q_proj.weight  BF16  linear-int8          default             4.0 MiB    8.01
-        …ers.0.mlp.weight  F32   linear-int4,block:4  --rule 'mlp=line…  10.8 KiB    8.00  block:32 does no…
-        model.norm.weight  BF16  float16              rank < 2            4.0 KiB   16.00  left in float16:…
-        ids                I64   copied               not float              56 B   64.00  I64 is not F16, …
+        tensor                            scheme               chosen by         after  bits/w  notes
+        …ayers.0.self_attn.q_proj.weight  linear-int8          default         4.0 MiB    8.01
+        model.layers.0.mlp.weight         linear-int4,block:4  --rule 'mlp=…  10.8 KiB    8.00  block:32 do…
+        model.norm.weight                 float16              rank < 2        4.0 KiB   16.00  left in flo…
+        ids                               copied               not float          56 B   64.00  I64 is not …
         ");
     }
 

@@ -89,10 +89,10 @@ fn the_table_is_worst_first_and_says_why_a_tensor_was_left() {
     "#);
     let narrow = report().to_text(Some(80));
     insta::assert_snapshot!(narrow.lines().take(7).collect::<Vec<_>>().join("\n"), @r#"
-    tensor            shape      scheme            SQNR dB     after  notes
-    …il�[31m�,"name"  [64, 172]  palette-4           36.58  10.8 KiB  group:16 does…
-    l0.weight         [64, 172]  linear-int8         56.58  10.8 KiB
-    exact             [64, 172]  palette-8,unique    exact  10.8 KiB
+    tensor             shape      scheme            SQNR dB     after  notes
+    evil�[31m�,"name"  [64, 172]  palette-4           36.58  10.8 KiB  group:16 doe…
+    l0.weight          [64, 172]  linear-int8         56.58  10.8 KiB
+    exact              [64, 172]  palette-8,unique    exact  10.8 KiB
 
     not quantized  type  shape      stored as     after  notes
     norm           F16   [64, 172]  float16    10.8 KiB  left in float16: rank 1: c…

@@ -2,7 +2,7 @@
 
 use super::{ClipCurve, ErrorReport, Histogram, Report, TensorReport};
 use crate::scheme::Scheme;
-use crate::text::{Column, Table, bars, curve, grouped, printable, shape, size};
+use crate::text::{Column, Table, bars, curve, exact_size, grouped, printable, shape, size};
 use std::fmt::Write;
 
 /// Rows of a plot.
@@ -35,12 +35,12 @@ impl Report {
 
     fn totals_text(&self) -> String {
         let t = &self.totals;
-        let bytes = |n: u64| format!("{} ({} bytes)", size(n), grouped(n));
         let mut out = format!(
             "{} tensors: {} quantized, {} in float, {} copied\n",
             t.tensors, t.quantized, t.float, t.copied
         );
-        let _ = write!(out, "weights: {} → {}", bytes(t.bytes_before), bytes(t.bytes_after));
+        let _ =
+            write!(out, "weights: {} → {}", exact_size(t.bytes_before), exact_size(t.bytes_after));
         if let Some(bits) = t.bits_per_weight {
             let _ = write!(out, ", {bits:.3} bits a weight");
         }
@@ -51,7 +51,7 @@ impl Report {
         }
         for output in &self.outputs {
             let (kind, path) = (printable(&output.kind), printable(&output.path));
-            let _ = writeln!(out, "{kind}: {path}, {}", bytes(output.bytes));
+            let _ = writeln!(out, "{kind}: {path}, {}", exact_size(output.bytes));
         }
         out
     }
@@ -130,7 +130,7 @@ fn scheme_word(scheme: Option<Scheme>) -> String {
 
 fn quantized(worst: &[(&TensorReport, &ErrorReport)]) -> Table {
     let mut table = Table::new(vec![
-        Column::left("tensor").shrink_to(16),
+        Column::left("tensor").shrink_to(32),
         Column::left("shape").optional(),
         Column::left("scheme"),
         Column::right("SQNR dB"),
@@ -162,7 +162,7 @@ fn quantized(worst: &[(&TensorReport, &ErrorReport)]) -> Table {
 
 fn left(rest: &[&TensorReport]) -> Table {
     let mut table = Table::new(vec![
-        Column::left("not quantized").shrink_to(16),
+        Column::left("not quantized").shrink_to(32),
         Column::left("type"),
         Column::left("shape").optional(),
         Column::left("stored as"),

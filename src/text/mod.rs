@@ -27,6 +27,14 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A size in the unit that suits it and in bytes: `1.5 KiB (1,536 bytes)`; `999 bytes`.
+pub fn exact_size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        _ => format!("{} ({} bytes)", size(bytes), grouped(bytes)),
+    }
+}
+
 /// A whole number with its thousands apart: `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -69,6 +77,12 @@ mod tests {
         for &(bytes, words) in cases {
             assert_eq!(size(bytes), words, "{bytes}");
         }
+    }
+
+    #[test]
+    fn exact_sizes_say_both() {
+        assert_eq!(exact_size(999), "999 bytes");
+        assert_eq!(exact_size(1536), "1.5 KiB (1,536 bytes)");
     }
 
     #[test]
