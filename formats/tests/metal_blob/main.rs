@@ -5,3 +5,4 @@ mod hostile;
 mod plan;
 mod read;
 mod shared;
+mod spec;

@@ -140,8 +140,8 @@ fn weights_compressed_by_coremltools_keep_their_values_in_every_order() {
             checked.push(format!("{package} {layer}"));
         }
     }
-    // Two networks: all but sparse ones, and tables that coremltools folded along both axes.
-    assert!(checked.len() > 150, "only {} layers: {checked:?}", checked.len());
+    // Two networks, 60 of their 74 packages: all but sparse ones, and tables of input columns.
+    assert!(checked.len() >= 201, "only {} layers: {checked:?}", checked.len());
     for scheme in ["lin8_sym_tensor", "linu4_asym_block", "pal4_lut8", "vector2", "group_axis1"] {
         assert!(checked.iter().any(|c| c.contains(scheme)), "no {scheme}");
     }
