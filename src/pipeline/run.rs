@@ -206,11 +206,8 @@ fn encode<'a>(
             let (bytes, outcome) = match tensor.task {
                 Task::Quantize(weights, _) => {
                     let quantizer = quantizer(t).expect("begun with the window");
-                    let shared = &active[t].as_ref().expect("begun with the window").params;
                     let encoded = quantizer.encode(piece.rows.clone(), piece.codes)?;
-                    write_codes(
-                        tensor, weights, quantizer, shared, &piece, &encoded, files, scratch,
-                    )?;
+                    write_codes(tensor, weights, quantizer, &piece, &encoded, files, scratch)?;
                     (rows * weights.cols() * weights.dtype.bytes(), Some((t, encoded)))
                 }
                 Task::Convert { weights, to, keep } => {
@@ -239,7 +236,6 @@ fn write_codes(
     tensor: &Tensor,
     weights: Weights,
     quantizer: &Quantizer,
-    shared: &Params,
     piece: &Piece,
     encoded: &Encoded,
     files: &[OutputFile],
@@ -255,9 +251,7 @@ fn write_codes(
             Content::Values(Float::F16) => {
                 let first = piece.rows.start * weights.cols();
                 scratch.values.resize(piece.rows.len() * weights.cols(), f16::ZERO);
-                // Row-local parameters come with the piece; else all rows share them.
-                let row_local = encoded.params != Params::default();
-                let params = if row_local { &encoded.params } else { shared };
+                let params = &encoded.params;
                 quantizer.decode(piece.rows.clone(), piece.codes, params, &mut scratch.values)?;
                 let bytes = bytes::halves(&scratch.values, &mut scratch.bytes);
                 files[sink.file].write_at(bytes, sink.offset + 2 * first as u64)?;

@@ -52,16 +52,25 @@ def evaluate(op, memo):
 
 
 def consumer_scale(var, memo):
-    """The channel scales of a `mul` behind the operation that takes this weight, or None."""
+    """The channel scales of a `mul` behind the operation that takes this weight, or None. Behind a
+    `gather` of rows the scales are gathered too."""
     for op in var.child_ops:
-        if op.op_type not in ("linear", "conv"):
-            continue
-        for after in op.outputs[0].child_ops:
+        for after in op.outputs[0].child_ops if op.op_type in ("linear", "conv", "matmul", "gather") else ():
             if after.op_type == "mul":
                 other = after.y if after.x is op.outputs[0] else after.x
+                if other.op is not None and other.op.op_type == "gather":
+                    other = other.op.x
                 if other.val is not None:
                     return np.asarray(other.val).reshape(-1)
     return None
+
+
+def original(name, names):
+    """The checkpoint's name of a value. Behind `mul`, the weight and its bias are named for it."""
+    for suffix in ("", "_unscaled", "_row"):
+        if name.endswith(suffix) and name.removesuffix(suffix) in names:
+            return names[name.removesuffix(suffix)]
+    return name
 
 
 def weights(program):
@@ -100,23 +109,23 @@ def compare(folder, scratch):
     with safe_open(dense, "np") as reference:
         keys = set(reference.keys())
         for name, value, scale in weights(program):
-            original = names.get(name, name)
-            if original not in keys or value.size < 10:
+            key = original(name, names)
+            if key not in keys or value.size < 10:
                 continue
-            want = reference.get_tensor(original)
+            want = reference.get_tensor(key)
             if scale is not None:
                 product = value.astype(np.float32) * scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
                 value = product.astype(np.float16)
             if value.dtype != want.dtype or value.size != want.size:
-                problems.append(f"{original}: {value.dtype} {value.shape}, dequantized {want.dtype} {want.shape}")
+                problems.append(f"{key}: {value.dtype} {value.shape}, dequantized {want.dtype} {want.shape}")
                 continue
-            seen.add(original)
+            seen.add(key)
             a, b = value.reshape(-1), want.reshape(-1)
             if np.array_equal(a, b):
                 equal += 1
             else:
                 i = int(np.flatnonzero(a != b)[0])
-                problems.append(f"{original}: {int((a != b).sum())} of {a.size} differ, first at {i}: {a[i]} against {b[i]}")
+                problems.append(f"{key}: {int((a != b).sum())} of {a.size} differ, first at {i}: {a[i]} against {b[i]}")
         missing = [k for k in keys if k.endswith("weight") and 2 <= len(reference.get_slice(k).get_shape()) <= 5
                    and 0 not in reference.get_slice(k).get_shape() and k not in seen]
         problems += [f"{k}: not in the package" for k in sorted(missing)]

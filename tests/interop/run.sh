@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 python=$1
 shared=${2:-}
 quantize=target/release/quantize
-cargo build --release --locked --bin quantize
+cargo build -q --release --locked --bin quantize
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
@@ -39,7 +39,8 @@ done
 for target in ios16 ios18 ios26; do
   convert fixtures/edges.safetensors $target linear-int8 palette-4
 done
-convert fixtures/edges.safetensors ios18 linear-int4,block:32 palette-6,group:8 palette-4,vector:2
+convert fixtures/edges.safetensors ios18 linear-int4,block:32 palette-6,group:8 palette-4,vector:2 \
+  palette-4,channel-scale
 
 if [ -d "$shared/fixtures" ]; then
   for model in stories260k/model variants/stories260k_f32 variants/stories260k_bf16 resnet20/resnet20_f16; do
