@@ -330,3 +330,139 @@ impl Started<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::Scheme;
+
+    fn tensors(list: &[(&str, &[usize])], scheme: &str) -> Vec<Layer> {
+        let tensor = |(index, (name, shape)): (usize, &(&str, &[usize]))| {
+            let scheme: Scheme = if shape.len() < 2 { "float16" } else { scheme }.parse().unwrap();
+            let storage = Storage::planned(scheme, shape, index);
+            Layer { name: (*name).into(), shape: shape.to_vec(), storage }
+        };
+        list.iter().enumerate().map(tensor).collect()
+    }
+
+    /// What became of each tensor, a line each.
+    fn outcomes(tensors: &[Layer], package: &LayerPackage) -> String {
+        let line = |(tensor, outcome): (&Layer, &Outcome)| match outcome {
+            Outcome::Layer { identifier, kind } => {
+                format!("{} is {identifier}, {kind:?}", tensor.name)
+            }
+            Outcome::Bias { of } => format!("{} is the bias of {of}", tensor.name),
+            Outcome::Left { why } => format!("{} is left: {why}", tensor.name),
+        };
+        tensors.iter().zip(&package.outcomes).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    const SMALL: &[(&str, &[usize])] = &[
+        ("model.embed_tokens.weight", &[512, 64]),
+        ("model.layers.0.fc.weight", &[32, 64]),
+        ("model.layers.0.fc.bias", &[32]),
+        ("model.layers.0.fc_weight", &[16, 64]),
+        ("model.norm.weight", &[64]),
+        ("other.weight", &[8, 64]),
+        ("other.bias", &[9]),
+        ("x", &[4, 4]),
+        ("nothing.weight", &[0, 64]),
+    ];
+
+    #[test]
+    fn every_tensor_has_an_outcome() {
+        let tensors = tensors(SMALL, "linear-int8");
+        let package = layer_package(&tensors, Target::Ios18, &Options::default()).unwrap();
+        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
+        model.embed_tokens.weight is model_embed_tokens_weight, Embedding
+        model.layers.0.fc.weight is model_layers_0_fc_weight, Linear
+        model.layers.0.fc.bias is the bias of model.layers.0.fc.weight
+        model.layers.0.fc_weight is model_layers_0_fc_weight_2, Linear
+        model.norm.weight is left: a tensor of rank 1 feeds no operation of its own
+        other.weight is other_weight, Linear
+        other.bias is left: a tensor of rank 1 feeds no operation of its own
+        x is x_2, Linear
+        nothing.weight is left: it is empty
+        ");
+        assert_eq!(package.notes, [""; 0]);
+        assert_eq!(package.program.default_function, "model_embed_tokens_weight");
+        assert_eq!(
+            package.program.metadata.user["model_layers_0_fc_weight_2"],
+            "model.layers.0.fc_weight"
+        );
+        for (name, function) in &package.program.functions {
+            assert_eq!(function.check(Target::Ios18), [""; 0], "{name}");
+            assert!(function.find(name).is_some(), "the weight's value has the function's name");
+        }
+    }
+
+    #[test]
+    fn before_ios18_main_holds_all_layers_and_a_note_says_what_that_costs() {
+        let tensors = tensors(SMALL, "linear-int8");
+        let package = layer_package(&tensors, Target::Ios16, &Options::default()).unwrap();
+        assert!(package.program.is_single());
+        let main = &package.program.functions["main"];
+        let names = |features: &[crate::graph::Feature]| {
+            features.iter().map(|f| main.value(f.value).name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&main.inputs), "x_0 x_1 x_2 x_3 x_4");
+        assert_eq!(names(&main.outputs), "y_0 y_1 y_2 y_3 y_4");
+        insta::assert_snapshot!(package.notes.join("\n"), @r"ios16 has no packages with several functions: `main` takes 5 inputs and runs all 5 layers at each prediction, so that none can be loaded, checked or timed alone; `--target ios18` gives each a function of its own");
+    }
+
+    #[test]
+    fn beyond_the_cap_one_stands_for_its_role_and_shape() {
+        let tensors = tensors(
+            &[
+                ("layers.0.w1.weight", &[32, 64]),
+                ("layers.0.w2.weight", &[64, 32]),
+                ("layers.1.w1.weight", &[32, 64]),
+                ("layers.1.w1.bias", &[32]),
+                ("layers.1.w2.weight", &[64, 16]),
+            ],
+            "palette-4",
+        );
+        let options = Options { cap: 3, ..Options::default() };
+        let package = layer_package(&tensors, Target::Ios18, &options).unwrap();
+        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
+        layers.0.w1.weight is layers_0_w1_weight, Linear
+        layers.0.w2.weight is layers_0_w2_weight, Linear
+        layers.1.w1.weight is left: `layers.0.w1.weight` stands for its role and shape
+        layers.1.w1.bias is left: a tensor of rank 1 feeds no operation of its own
+        layers.1.w2.weight is layers_1_w2_weight, Linear
+        ");
+        insta::assert_snapshot!(package.notes.join("\n"), @r"4 weight matrices are more than the 3 functions a package is given: one function stands for each of 3 roles and shapes; choose others with `--layers REGEX`");
+        let refused =
+            layer_package(&tensors, Target::Ios18, &Options { cap: 2, ..Options::default() });
+        insta::assert_snapshot!(refused.unwrap_err(), @r"4 weight matrices of 3 roles and shapes are more than the 2 functions a package is given; choose with `--layers REGEX`");
+        let layers = Some(Regex::new("w1").unwrap());
+        let options = Options { cap: 2, layers, ..Options::default() };
+        let package = layer_package(&tensors, Target::Ios18, &options).unwrap();
+        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
+        layers.0.w1.weight is layers_0_w1_weight, Linear
+        layers.0.w2.weight is left: `--layers` does not choose it
+        layers.1.w1.weight is layers_1_w1_weight, Linear
+        layers.1.w1.bias is the bias of layers.1.w1.weight
+        layers.1.w2.weight is left: `--layers` does not choose it
+        ");
+    }
+
+    #[test]
+    fn a_bias_of_another_type_joins_only_where_the_target_mixes_types() {
+        let mut tensors = tensors(&[("fc.weight", &[32, 64]), ("fc.bias", &[32])], "float32");
+        assert_eq!(tensors[0].storage.dtype(), DataType::Float32);
+        let package = layer_package(&tensors, Target::Ios16, &Options::default()).unwrap();
+        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
+        fc.weight is fc_weight, Linear
+        fc.bias is left: it is fp16 beside a weight of fp32, and ios16 wants one type
+        ");
+        let package = layer_package(&tensors, Target::Ios17, &Options::default()).unwrap();
+        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
+        fc.weight is fc_weight, Linear
+        fc.bias is the bias of fc.weight
+        ");
+        tensors.truncate(0);
+        let refused = layer_package(&tensors, Target::Ios18, &Options::default()).unwrap_err();
+        insta::assert_snapshot!(refused, @r"the checkpoint holds no weight matrix, so that an .mlpackage would be empty; use `--to metal`");
+    }
+}

@@ -111,11 +111,14 @@ impl Separation {
         let scale = moves(&self.function, id).ok_or_else(|| bug("a scale that cannot move"))?;
         let scale_name = format!("{}_channel_scale", self.function.value(id).name);
         let mut operations = Vec::new();
-        for op in std::mem::take(&mut self.function.operations) {
+        let all = std::mem::take(&mut self.function.operations);
+        let reads =
+            |id: ValueId| all.iter().flat_map(|op| &op.arguments).filter(|a| a.value == id).count();
+        for op in &all {
             if op.arguments.iter().any(|a| a.value == id) {
-                self.reader(op, id, &scale_name, &scale, &mut operations)?;
+                self.reader(op.clone(), id, &scale_name, &scale, &reads, &mut operations)?;
             } else {
-                operations.push(op);
+                operations.push(op.clone());
             }
         }
         self.function.operations = operations;
@@ -138,6 +141,7 @@ impl Separation {
         id: ValueId,
         scale_name: &str,
         scale: &Operand,
+        reads: &dyn Fn(ValueId) -> usize,
         operations: &mut Vec<Operation>,
     ) -> Result<()> {
         let shape = scaled_shape(&self.function, &op, id).ok_or_else(|| bug("no shape"))?;
@@ -161,20 +165,25 @@ impl Separation {
         };
         let product = self.add(&format!("{name}_unbiased"), ty, None);
         self.finish(operations, "mul", [raw, factor], product)?;
-        let Some(Storage::Dense(values)) = self
-            .function
-            .value(bias)
-            .constant
-            .as_ref()
-            .and_then(Constant::as_weight)
-            .map(|w| &w.storage)
-        else {
+        let bias = self.reshaped(bias, shape, reads(bias) == 1)?;
+        self.finish(operations, "add", [product, bias], output)
+    }
+
+    /// A plain constant in another shape: itself, where only one operation reads it, or a copy.
+    fn reshaped(&mut self, id: ValueId, shape: Vec<usize>, alone: bool) -> Result<ValueId> {
+        let value = self.function.value(id);
+        let weight = value.constant.as_ref().and_then(Constant::as_weight);
+        let Some(Storage::Dense(values)) = weight.map(|weight| &weight.storage) else {
             return Err(bug("a bias that is not dense"));
         };
-        let values = values.reshaped(shape);
-        let bias_name = self.function.value(bias).name.clone();
-        let bias = self.scale(&format!("{bias_name}_row"), values);
-        self.finish(operations, "add", [product, bias], output)
+        let constant = Constant::from(Weight::dense(values.reshaped(shape)));
+        if !alone {
+            let name = format!("{}_row", value.name);
+            return Ok(self.add(&name, constant.ty().into(), Some(constant)));
+        }
+        let value = &mut self.function.values[id.0];
+        (value.ty, value.constant) = (constant.ty().into(), Some(constant));
+        Ok(id)
     }
 
     fn push(

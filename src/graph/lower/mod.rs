@@ -16,6 +16,8 @@ mod channel_scale;
 mod constexpr;
 mod describe;
 mod support;
+#[cfg(test)]
+mod tests;
 
 pub use blobs::Blob;
 pub use support::{first_target, supports};

@@ -22,7 +22,7 @@ enum Node {
     /// A constant, or a finished weight.
     Constant(Constant),
     /// The values that a mask keeps, and the shape of the weight.
-    Kept { mask: Operand, values: Storage, shape: Vec<usize> },
+    Kept { mask: Operand, values: Box<Storage>, shape: Vec<usize> },
     /// The mask beside [`Node::Kept`].
     Mask,
 }
@@ -344,7 +344,7 @@ impl<'a> Link<'a, '_> {
                 }
                 return Ok(weight(
                     shape.clone(),
-                    Storage::Sparse { mask: mask.clone(), values: values.clone().into() },
+                    Storage::Sparse { mask: mask.clone(), values: values.clone() },
                 ));
             }
             Bound::Node(_) => return Err(self.wrong("its values are no tensor")),
@@ -369,10 +369,11 @@ impl<'a> Link<'a, '_> {
         match self.bound("nonzero_data")? {
             Bound::Literal(codes) => {
                 let shape = mask.shape.clone();
-                Ok(Node::Kept { mask, values: Storage::Linear { codes, scale, offset }, shape })
+                let values = Box::new(Storage::Linear { codes, scale, offset });
+                Ok(Node::Kept { mask, values, shape })
             }
             Bound::Node(Node::Kept { mask: kept, values, shape }) if *kept == mask => {
-                let values = self.scaled(values, scale, offset)?;
+                let values = Box::new(self.scaled(values, scale, offset)?);
                 Ok(Node::Kept { mask, values, shape: shape.clone() })
             }
             Bound::Node(_) => Err(self.wrong("its values are not those of its mask")),
@@ -384,7 +385,8 @@ impl<'a> Link<'a, '_> {
         let indices = self.literal("indices_nonzero_data")?;
         let (table, table_scale) = self.table()?;
         let (shape, vector_axis) = self.vectors(&mask.shape, &table)?;
-        Ok(Node::Kept { mask, values: palette(indices, table, table_scale, vector_axis), shape })
+        let values = Box::new(palette(indices, table, table_scale, vector_axis));
+        Ok(Node::Kept { mask, values, shape })
     }
 
     /// FP16 values that are used as FP32: exact, so they become plain FP32 values.

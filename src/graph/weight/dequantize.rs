@@ -174,3 +174,121 @@ fn elements(operand: &Operand) -> Vec<f32> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DataType::{Float16, Float32, Int4, Int8, UInt1, UInt2, UInt8};
+
+    fn halves(shape: &[usize], values: &[f32]) -> Operand {
+        let bytes: Vec<u8> = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        Operand::new(Float16, shape, bytes)
+    }
+
+    fn codes(dtype: DataType, shape: &[usize], bytes: &[u8]) -> Operand {
+        Operand::new(dtype, shape, bytes.to_vec())
+    }
+
+    fn palette(indices: Operand, table: Operand, vector_axis: usize) -> Storage {
+        Storage::Palette { indices, table, table_scale: None, vector_axis, channel_scale: None }
+    }
+
+    #[test]
+    fn each_storage_means_its_formula() {
+        let int8 = codes(Int8, &[2, 2], &[1, 254, 127, 129]);
+        // 0 1 2 3, two bits each.
+        let indices = codes(UInt2, &[2, 2], &[0b11_10_01_00]);
+        let table = halves(&[1, 1, 4, 1], &[0.5, -1.0, 2.0, 8.0]);
+        let mask = codes(UInt1, &[2, 2], &[0b1010]);
+        #[rustfmt::skip]
+        let cases: Vec<(&str, Storage, [usize; 2], &[f32])> = vec![
+            ("values stand for themselves",
+             Storage::Dense(halves(&[1, 2], &[1.0, -2.5])), [1, 2], &[1.0, -2.5]),
+            ("one scale a row",
+             Storage::Linear { codes: int8.clone(), scale: halves(&[2, 1], &[0.5, 2.0]), offset: None },
+             [2, 2], &[0.5, -1.0, 254.0, -254.0]),
+            ("the offset comes off before the scale",
+             Storage::Linear { codes: int8.clone(), scale: halves(&[1, 2], &[1.0, 0.5]), offset: Some(codes(Int8, &[1, 2], &[1, 255])) },
+             [2, 2], &[0.0, -0.5, 126.0, -63.0]),
+            ("a product is rounded once to half precision",
+             Storage::Linear { codes: codes(Int8, &[1, 1], &[127]), scale: halves(&[1, 1], &[0.099975586]), offset: None },
+             [1, 1], &[12.6953125]),
+            ("int4 is two's complement, low nibble first",
+             Storage::Linear { codes: codes(Int4, &[1, 3], &[0x87, 0x0f]), scale: halves(&[1, 1], &[1.0]), offset: None },
+             [1, 3], &[7.0, -8.0, -1.0]),
+            ("an index picks from its table",
+             palette(indices.clone(), table.clone(), 0), [2, 2], &[0.5, -1.0, 2.0, 8.0]),
+            ("each row has its own table",
+             palette(codes(UInt1, &[2, 2], &[0b0110]), halves(&[2, 1, 2, 1], &[1.0, 2.0, 3.0, 4.0]), 0),
+             [2, 2], &[1.0, 2.0, 4.0, 3.0]),
+            ("a vector fills successive rows",
+             palette(codes(UInt1, &[1, 2], &[0b10]), halves(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), 0),
+             [2, 2], &[1.0, 3.0, 2.0, 4.0]),
+            ("or successive columns",
+             palette(codes(UInt1, &[2, 1], &[0b10]), halves(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), 1),
+             [2, 2], &[1.0, 2.0, 3.0, 4.0]),
+            ("codes of a table have a scale, and channels another",
+             Storage::Palette {
+                 indices: codes(UInt1, &[2, 1], &[0b10]),
+                 table: codes(Int8, &[1, 1, 2, 1], &[2, 253]),
+                 table_scale: Some(halves(&[1, 1, 1, 1], &[0.5])),
+                 vector_axis: 0,
+                 channel_scale: Some(halves(&[2, 1], &[10.0, 100.0])),
+             },
+             [2, 1], &[10.0, -150.0]),
+            ("a mask leaves zeros",
+             Storage::Sparse { mask: mask.clone(), values: Box::new(Storage::Dense(halves(&[2], &[5.0, 6.0]))) },
+             [2, 2], &[0.0, 5.0, 0.0, 6.0]),
+            ("also where code 0 is no zero",
+             Storage::Sparse { mask: mask.clone(), values: Box::new(Storage::Linear {
+                 codes: codes(Int8, &[2], &[3, 4]), scale: halves(&[2, 1], &[1.0, 10.0]),
+                 offset: Some(codes(Int8, &[2, 1], &[1, 2])) }) },
+             [2, 2], &[0.0, 2.0, 0.0, 20.0]),
+            ("a mask of indices leaves out whole vectors",
+             Storage::Sparse { mask: codes(UInt1, &[1, 2], &[0b10]), values: Box::new(
+                 palette(codes(UInt1, &[1], &[1]), halves(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), 0)) },
+             [2, 2], &[0.0, 3.0, 0.0, 4.0]),
+            ("nothing at all",
+             Storage::Dense(halves(&[0, 4], &[])), [0, 4], &[]),
+        ];
+        for (name, storage, shape, want) in cases {
+            let weight = Weight { shape: shape.to_vec(), storage };
+            assert_eq!(weight.dequantize().expect(name), want, "{name}");
+        }
+        let single = codes(Float32, &[1], &0.1f32.to_le_bytes());
+        assert_eq!(Weight::dense(single).dequantize().unwrap(), [0.1]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let codes8 = codes(Int8, &[2, 4], &[0; 8]);
+        let linear =
+            |scale: Operand, offset| Storage::Linear { codes: codes8.clone(), scale, offset };
+        let table = |entries: usize| halves(&[1, 1, entries, 1], &vec![0.0; entries]);
+        let indices = || codes(UInt2, &[2, 4], &[0; 2]);
+        #[rustfmt::skip]
+        let cases = [
+            (Storage::Dense(halves(&[4, 2], &[0.0; 8])),           "values: is [4, 2], not [2, 4]"),
+            (Storage::Dense(codes(Float16, &[2, 4], &[0; 15])),    "Dense: 15 bytes instead of 16 for [2, 4] of fp16"),
+            (Storage::Dense(codes(Float16, &[usize::MAX, 2], &[])), "Dense: [18446744073709551615, 2] of fp16 overflows"),
+            (linear(halves(&[2], &[0.0; 2]), None),                "scale: [2] does not divide [2, 4]"),
+            (linear(halves(&[2, 3], &[0.0; 6]), None),             "scale: [2, 3] does not divide [2, 4]"),
+            (linear(halves(&[0, 1], &[]), None),                   "scale: [0, 1] does not divide [2, 4]"),
+            (linear(codes(Int8, &[1, 1], &[1]), None),             "scale: cannot be int8"),
+            (linear(halves(&[2, 1], &[0.0; 2]), Some(codes(Int8, &[1, 1], &[0]))), "offset: is [1, 1] beside scales [2, 1]"),
+            (palette(indices(), table(8), 0),                      "table: 8 entries beside uint2 indices"),
+            (palette(indices(), table(5), 0),                      "table: 5 entries beside uint2 indices"),
+            (palette(indices(), halves(&[4, 1], &[0.0; 4]), 0),    "table: has rank 2, not 4"),
+            (palette(indices(), table(4), 2),                      "there is no vector axis 2"),
+            (palette(indices(), halves(&[1, 1, 4, 0], &[]), 0),    "vectors of 0 do not divide the 2 of axis 0"),
+            (palette(codes(UInt8, &[2, 4], &[0; 8]), table(4), 0), "table: 4 entries beside uint8 indices"),
+            (Storage::Sparse { mask: codes(UInt1, &[2, 4], &[7]), values: Box::new(Storage::Dense(halves(&[2], &[0.0; 2]))) },
+             "values: is [2] beside a mask that keeps 3"),
+        ];
+        for (storage, want) in cases {
+            let weight = Weight { shape: vec![2, 4], storage };
+            assert_eq!(weight.check().unwrap_err(), want);
+            assert!(weight.dequantize().is_err(), "{want}");
+        }
+    }
+}
