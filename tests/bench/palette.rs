@@ -65,8 +65,17 @@ fn matrix() -> Vec<u8> {
     rows.concat()
 }
 
-/// Least Σ w (x − c)² for k entries, over the histogram of FP16 bits.
-fn plain_optimum(bytes: &[u8], k: usize) -> (f64, f64) {
+/// What the plain programme finds for some weights.
+struct Plain {
+    /// Σ x².
+    signal: f64,
+    /// Least Σ (x − c)² for k real entries.
+    real: f64,
+    /// The same with those entries rounded to FP16 and each weight at the nearest.
+    rounded: f64,
+}
+
+fn plain_optimum(bytes: &[u8], k: usize) -> Plain {
     let mut counts = vec![0u64; 1 << 16];
     bytes.chunks_exact(2).for_each(|b| counts[usize::from(u16::from_le_bytes([b[0], b[1]]))] += 1);
     let mut values: Vec<(f64, f64)> = (0..=u16::MAX)
@@ -83,32 +92,46 @@ fn plain_optimum(bytes: &[u8], k: usize) -> (f64, f64) {
         let [w, s, q] = [0, 1, 2].map(|m| sums[j][m] - sums[i][m]);
         q - s * s / w.max(1.0)
     };
-    fn fill(
-        cost: &dyn Fn(usize, usize) -> f64,
-        last: &[f64],
-        best: &mut [f64],
-        j: (usize, usize),
-        i: (usize, usize),
-    ) {
-        if j.0 > j.1 {
-            return;
-        }
-        let middle = (j.0 + j.1) / 2;
-        let tried = i.0..=i.1.min(middle - 1);
-        let found = tried
-            .map(|cut| (last[cut] + cost(cut, middle), cut))
-            .fold((f64::INFINITY, i.0), |a, b| if b.0 < a.0 { b } else { a });
-        best[middle] = found.0;
-        fill(cost, last, best, (j.0, middle - 1), (i.0, found.1));
-        fill(cost, last, best, (middle + 1, j.1), (found.1, i.1));
-    }
     let n = values.len();
     let mut best: Vec<f64> = (0..=n).map(|j| if j == 0 { 0.0 } else { cost(0, j) }).collect();
+    let mut from = vec![vec![0; n + 1]];
     for runs in 2..=k.min(n) {
         let last = best.clone();
-        fill(&cost, &last, &mut best, (runs, n), (runs - 1, n - 1));
+        best.fill(f64::INFINITY);
+        let mut cuts = vec![0; n + 1];
+        fill(&cost, &last, (&mut best, &mut cuts), (runs, n), (runs - 1, n - 1));
+        from.push(cuts);
     }
-    (sums[n][2], best[n])
+    let mut entries = Vec::new();
+    let mut end = n;
+    for cuts in from.iter().rev() {
+        let [w, s] = [0, 1].map(|m| sums[end][m] - sums[cuts[end]][m]);
+        entries.push(f16::from_f64(s / w).to_f64());
+        end = cuts[end];
+    }
+    let nearest = |x: f64| entries.iter().map(|e| (x - e) * (x - e)).fold(f64::INFINITY, f64::min);
+    let rounded = values.iter().map(|&(x, w)| w * nearest(x)).sum();
+    Plain { signal: sums[n][2], real: best[n], rounded }
+}
+
+/// One level of the programme: best cuts before each `j`, known to lie in `i`.
+fn fill(
+    cost: &dyn Fn(usize, usize) -> f64,
+    last: &[f64],
+    (best, from): (&mut [f64], &mut [usize]),
+    j: (usize, usize),
+    i: (usize, usize),
+) {
+    if j.0 > j.1 {
+        return;
+    }
+    let middle = (j.0 + j.1) / 2;
+    let found = (i.0..=i.1.min(middle - 1))
+        .map(|cut| (last[cut] + cost(cut, middle), cut))
+        .fold((f64::INFINITY, i.0), |a, b| if b.0 < a.0 { b } else { a });
+    (best[middle], from[middle]) = found;
+    fill(cost, last, (best, from), (j.0, middle - 1), (i.0, found.1));
+    fill(cost, last, (best, from), (middle + 1, j.1), (found.1, i.1));
 }
 
 fn encode(weights: Weights, scheme: Palette, codes: &mut [u8]) -> Stats {
@@ -121,6 +144,30 @@ fn encode(weights: Weights, scheme: Palette, codes: &mut [u8]) -> Stats {
         stats.merge(&quantizer.encode(piece, codes).expect("sound weights").stats);
     }
     stats
+}
+
+/// Our error and the plain programme's, summed over every 32nd group of rows.
+fn some_groups(weights: Weights, scheme: Palette, rows: usize) -> (f64, Plain) {
+    let groups: Vec<&[u8]> = weights.bytes.chunks_exact(rows * COLS * 2).step_by(32).collect();
+    let sums: Vec<(f64, Plain)> = groups
+        .into_par_iter()
+        .map(|bytes| {
+            let shape = [rows, COLS];
+            let part = Weights { shape: &shape, bytes, ..weights };
+            let whole = Palette { granularity: PaletteGranularity::Tensor, ..scheme };
+            let mut codes = vec![0; part.len()];
+            let quantizer =
+                Quantizer::new(part, Scheme::Palette(whole), Clip::None).expect("sound");
+            let noise = quantizer.encode(0..rows, &mut codes).expect("sound").stats.noise;
+            (noise, plain_optimum(bytes, 1 << scheme.bits))
+        })
+        .collect();
+    sums.into_iter().fold((0.0, Plain { signal: 0.0, real: 0.0, rounded: 0.0 }), |a, b| {
+        let (a_noise, a) = a;
+        let (noise, b) = b;
+        let signal = a.signal + b.signal;
+        (a_noise + noise, Plain { signal, real: a.real + b.real, rounded: a.rounded + b.rounded })
+    })
 }
 
 fn main() {
@@ -190,39 +237,22 @@ fn main() {
             seconds = seconds.min(start.elapsed().as_secs_f64());
         }
         let ours = stats.sqnr_db().expect("a signal");
-        let plain_scheme = scheme.vector == 1 && !scheme.channel_scale && scheme.axis == 0;
+        let optimal = scheme.vector == 1 && !scheme.channel_scale && scheme.entries == Entries::F16;
         let plain = match scheme.granularity {
-            _ if !plain_scheme || scheme.entries == Entries::Int8 => None,
-            PaletteGranularity::Tensor => Some((ours, plain_optimum(&bytes, 1 << scheme.bits))),
-            PaletteGranularity::Group { size } => {
-                // Every 32nd group, alone, against the programme on the same rows.
-                let len = size as usize * COLS * 2;
-                let groups: Vec<&[u8]> = bytes.chunks_exact(len).step_by(32).collect();
-                let sums: Vec<_> = groups
-                    .par_iter()
-                    .map(|part| {
-                        let shape = [size as usize, COLS];
-                        let part = Weights { shape: &shape, bytes: part, ..weights };
-                        let whole = Palette { granularity: PaletteGranularity::Tensor, ..scheme };
-                        let mut codes = vec![0; part.len()];
-                        let quantizer = Quantizer::new(part, Scheme::Palette(whole), Clip::None)
-                            .expect("sound");
-                        let stats = quantizer.encode(0..shape[0], &mut codes).expect("sound").stats;
-                        (stats.noise, plain_optimum(part.bytes, 1 << scheme.bits))
-                    })
-                    .collect();
-                let add = |f: &dyn Fn(&(f64, (f64, f64))) -> f64| sums.iter().map(f).sum::<f64>();
-                let (noise, signal, best) = (add(&|s| s.0), add(&|s| s.1.0), add(&|s| s.1.1));
-                sqnr_db(signal, noise).map(|db| (db, (signal, best)))
+            _ if !optimal || scheme.axis == 1 => None,
+            PaletteGranularity::Tensor => {
+                Some((stats.noise, plain_optimum(&bytes, 1 << scheme.bits)))
             }
+            PaletteGranularity::Group { size } => Some(some_groups(weights, scheme, size as usize)),
         };
-        let plain = plain.map_or("".into(), |(ours, (signal, best))| {
-            let plain = sqnr_db(signal, best).expect("a signal");
-            format!("{:+.6}", ours - plain)
+        let plain = plain.map_or(String::new(), |(noise, plain)| {
+            let beside = |error: f64| 10.0 * (error / noise).log10();
+            let optimum = sqnr_db(plain.signal, plain.real).expect("a signal");
+            format!("{optimum:>9.4} {:>+9.6} {:>+9.6}", beside(plain.real), beside(plain.rounded))
         });
         let rate = bytes.len() as f64 / 1e9 / seconds;
         println!(
-            "{name:<24} {seconds:>9.3} {rate:>7.2} {:>8.2} {ours:>10.4} {plain:>10}",
+            "{name:<24} {seconds:>9.3} {rate:>7.2} {:>8.2} {ours:>9.4} {plain}",
             limit / seconds
         );
     }

@@ -454,9 +454,9 @@ fn find_vectors<const V: usize>(
     codes: &mut [u8],
 ) {
     let (mut index, mut distance) = (vec![0; codes.len()], vec![0.0; codes.len()]);
-    let u = vector::weights_of(line, shape);
+    let s = vector::scales_of(line, shape);
     let planes = &line.y()[start..];
-    vector::nearest(planes, shape.codes_per_line(), entries, u, &mut index, &mut distance);
+    vector::nearest(planes, shape.codes_per_line(), entries, s, &mut index, &mut distance);
     codes.iter_mut().zip(index).for_each(|(code, index)| *code = index as u8);
 }
 

@@ -63,44 +63,54 @@ pub(super) fn of_halves(weights: &Weights, region: &Region, parallel: bool) -> O
     Some(points)
 }
 
-/// Rows of a histogram that one thread counts before 32-bit counters could overflow.
+/// Adds the counts of a region of less than 2³² weights to `counts`.
+fn count_into(weights: &Weights, region: &Region, counts: &mut [u32]) {
+    let counts: &mut [u32; 1 << 16] = counts.try_into().expect("65,536 bins");
+    // Every other weight has a table of its own: a count that repeats need not wait for its own
+    // store. Small regions are not worth the sweep that joins the two.
+    let mut second = vec![0u32; if region.len() < 1 << 17 { 0 } else { 1 << 16 }];
+    let odd: Option<&mut [u32; 1 << 16]> = second.as_mut_slice().try_into().ok();
+    let cols = weights.cols();
+    let rows: Box<dyn Iterator<Item = &[u8]>> = if region.cols.len() == cols {
+        Box::new([weights.slice(region.rows.start * cols..region.rows.end * cols)].into_iter())
+    } else {
+        let row =
+            |r: usize| weights.slice(r * cols + region.cols.start..r * cols + region.cols.end);
+        Box::new(region.rows.clone().map(row))
+    };
+    let Some(odd) = odd else {
+        for b in rows.flat_map(|bytes| bytes.chunks_exact(2)) {
+            counts[usize::from(u16::from_le_bytes([b[0], b[1]]))] += 1;
+        }
+        return;
+    };
+    for bytes in rows {
+        let quads = bytes.chunks_exact(8);
+        for b in quads.remainder().chunks_exact(2) {
+            counts[usize::from(u16::from_le_bytes([b[0], b[1]]))] += 1;
+        }
+        for q in quads {
+            let q = u64::from_le_bytes(q.try_into().expect("eight bytes"));
+            counts[q as u16 as usize] += 1;
+            odd[(q >> 16) as u16 as usize] += 1;
+            counts[(q >> 32) as u16 as usize] += 1;
+            odd[(q >> 48) as usize] += 1;
+        }
+    }
+    counts.iter_mut().zip(odd).for_each(|(count, more)| *count += *more);
+}
+
+/// Counts of a region of any size, on one thread.
 fn count(weights: &Weights, region: &Region) -> Vec<u64> {
     let mut total = vec![0u64; 1 << 16];
     let rows = (1usize << 30).div_ceil(region.cols.len());
-    let mut start = region.rows.start;
-    while start < region.rows.end {
-        let end = region.rows.end.min(start + rows);
-        // Two tables: a count that repeats need not wait for its own store.
-        let mut tables = [vec![0u32; 1 << 16], vec![0u32; 1 << 16]];
-        let [even, odd] = &mut tables;
-        let even: &mut [u32; 1 << 16] = even.as_mut_slice().try_into().expect("65,536 bins");
-        let odd: &mut [u32; 1 << 16] = odd.as_mut_slice().try_into().expect("65,536 bins");
-        let mut tally = |bytes: &[u8]| {
-            let quads = bytes.chunks_exact(8);
-            for b in quads.remainder().chunks_exact(2) {
-                even[usize::from(u16::from_le_bytes([b[0], b[1]]))] += 1;
-            }
-            for q in quads {
-                let q = u64::from_le_bytes(q.try_into().expect("eight bytes"));
-                even[q as u16 as usize] += 1;
-                odd[(q >> 16) as u16 as usize] += 1;
-                even[(q >> 32) as u16 as usize] += 1;
-                odd[(q >> 48) as usize] += 1;
-            }
-        };
-        let cols = weights.cols();
-        if region.cols.len() == cols {
-            tally(weights.slice(start * cols..end * cols));
-        } else {
-            for row in start..end {
-                let row = row * cols;
-                tally(weights.slice(row + region.cols.start..row + region.cols.end));
-            }
+    let mut counts = vec![0u32; 1 << 16];
+    for start in region.rows.clone().step_by(rows) {
+        let rows = start..region.rows.end.min(start + rows);
+        count_into(weights, &Region { rows, cols: region.cols.clone() }, &mut counts);
+        for (total, count) in total.iter_mut().zip(&mut counts) {
+            *total += u64::from(std::mem::take(count));
         }
-        for (total, (a, b)) in total.iter_mut().zip(tables[0].iter().zip(&tables[1])) {
-            *total += u64::from(*a) + u64::from(*b);
-        }
-        start = end;
     }
     total
 }

@@ -188,7 +188,7 @@ fn large_tensors_do_not_depend_on_threads_either() {
     let (rows, cols) = (600, 2000);
     let values = weights(rows, cols);
     let channel_scale = scheme::Palette { channel_scale: true, ..scheme(4) };
-    let vector = scheme::Palette { vector: 4, axis: 1, ..scheme(2) };
+    let vector = scheme::Palette { vector: 2, axis: 1, ..scheme(2) };
     #[rustfmt::skip]
     let cases = [
         (FloatType::F16, scheme(8)), (FloatType::F32, scheme(4)),

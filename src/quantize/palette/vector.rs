@@ -2,8 +2,9 @@
 //!
 //! Points are read line by line from the weights as stored and never held all at once. They are
 //! processed in blocks of lines whose size follows from the shape alone, and sums of blocks are
-//! joined in order, so the result depends neither on threads nor on pieces. Unlike in one
-//! dimension, the result is a local optimum.
+//! joined in order, so the result depends neither on threads nor on pieces. Large regions are first
+//! brought to rest on every n-th line, then moved by a few rounds on all. Unlike in one dimension, the
+//! result is a local optimum.
 
 use super::seed::{Random, plus_plus};
 use super::shape::{Line, Region, Shape};
@@ -18,14 +19,14 @@ const TILE: usize = 128;
 /// Points in a block, about.
 const BLOCK: usize = 1 << 15;
 
-/// Rounds stop when one lowers the error by less than this share,
+/// Rounds stop when one lowers the error by less than this share, or after [`ROUNDS`].
 const TOLERANCE: f64 = 1e-5;
+const ROUNDS: usize = 100;
 
-/// or after so many visits of points, but at least [`ROUNDS_MIN`] rounds and at most
-/// [`ROUNDS_MAX`].
-const VISITS: usize = 1 << 26;
-const ROUNDS_MIN: usize = 6;
-const ROUNDS_MAX: usize = 100;
+/// Regions of more points come to rest on a subset of about so many, whose lines are evenly spaced,
+/// and see all their points in only so many rounds.
+const SUBSET: usize = 1 << 18;
+const ROUNDS_ON_ALL: usize = 3;
 
 /// Rounds without gain that are allowed while empty clusters are moved to the worst points.
 const PATIENCE: usize = 2;
@@ -34,18 +35,26 @@ const PATIENCE: usize = 2;
 const RETRY_LIMIT: usize = 1 << 15;
 
 /// Fills `index` with the nearest entry of each point, the lower of two equally near, and
-/// `distance` with its squared distance, `Σ u_d (y_d − c_d)²`.
+/// `distance` with its squared distance, `Σ (s_d·y_d − s_d·c_d)²`.
 ///
-/// `planes` are `[V, n]`, `stride` apart; `entries` `[P, V]`; `u` weighs the components.
+/// `planes` are `[V, n]`, `stride` apart; `entries` `[P, V]`; `s` are the components' scales.
 pub(super) fn nearest<const V: usize>(
     planes: &[f32],
     stride: usize,
     entries: &[[f32; V]],
-    u: [f32; V],
+    s: [f32; V],
     index: &mut [u32],
     distance: &mut [f32],
 ) {
     let n = index.len();
+    let plain = s == [1.0; V];
+    let scaled: Vec<[f32; V]>;
+    let entries = if plain {
+        entries
+    } else {
+        scaled = entries.iter().map(|c| std::array::from_fn(|d| s[d] * c[d])).collect();
+        &scaled
+    };
     let mut start = 0;
     while start < n {
         let len = TILE.min(n - start);
@@ -54,6 +63,9 @@ pub(super) fn nearest<const V: usize>(
         for (d, tile) in tile.iter_mut().enumerate() {
             let at = d * stride + start;
             tile[..len].copy_from_slice(&planes[at..at + len]);
+            if !plain {
+                tile.iter_mut().for_each(|y| *y *= s[d]);
+            }
         }
         let mut best = [f32::INFINITY; TILE];
         let mut found = [0u32; TILE];
@@ -62,7 +74,7 @@ pub(super) fn nearest<const V: usize>(
                 let mut sum = 0.0;
                 for d in 0..V {
                     let e = tile[d][p] - entry[d];
-                    sum += u[d] * (e * e);
+                    sum += e * e;
                 }
                 let nearer = sum < best[p];
                 best[p] = if nearer { sum } else { best[p] };
@@ -104,9 +116,10 @@ impl Source<'_> {
         self.region.rows.len() / self.shape.rows_per_line()
     }
 
-    fn blocks(&self) -> Vec<Range<usize>> {
+    /// Ranges of the lines that are multiples of `every`, by their number among them.
+    fn blocks(&self, every: usize) -> Vec<Range<usize>> {
         let lines = (BLOCK / self.points_per_line()).max(1);
-        let all = self.lines();
+        let all = self.lines().div_ceil(every);
         (0..all).step_by(lines).map(|start| start..all.min(start + lines)).collect()
     }
 
@@ -129,7 +142,12 @@ impl Source<'_> {
         for attempt in 0..attempts {
             let mut random = Random::new(self.weights.name, self.group, attempt);
             let sample = self.sample::<V>((16 * k).max(256), &mut random);
-            let found = self.lloyd(plus_plus(&sample, k, &mut random));
+            let mut start = plus_plus(&sample, k, &mut random);
+            let every = (points / SUBSET).min(self.lines() / 64).max(1);
+            if every > 1 {
+                start = self.lloyd(start, every, ROUNDS).0;
+            }
+            let found = self.lloyd(start, 1, if every > 1 { ROUNDS_ON_ALL } else { ROUNDS });
             if best.as_ref().is_none_or(|best| found.1 < best.1) {
                 best = Some(found);
             }
@@ -167,13 +185,16 @@ impl Source<'_> {
     }
 
     /// Rounds of assignment and means until they no longer help; the best state seen.
-    fn lloyd<const V: usize>(&self, mut centroids: Vec<[f32; V]>) -> (Vec<[f32; V]>, f64) {
-        let points = self.lines() * self.points_per_line();
-        let rounds = (VISITS / points.max(1)).clamp(ROUNDS_MIN, ROUNDS_MAX);
+    fn lloyd<const V: usize>(
+        &self,
+        mut centroids: Vec<[f32; V]>,
+        every: usize,
+        rounds: usize,
+    ) -> (Vec<[f32; V]>, f64) {
         let mut best = (centroids.clone(), f64::INFINITY);
         let mut idle = 0;
         for _ in 0..rounds {
-            let (sums, mut worst) = self.assign(&centroids);
+            let (sums, mut worst) = self.assign(&centroids, every);
             let gain = best.1 - sums.error;
             if gain > 0.0 {
                 best = (centroids.clone(), sums.error);
@@ -193,16 +214,20 @@ impl Source<'_> {
                 break;
             }
         }
-        let last = self.assign(&centroids).0.error;
+        let last = self.assign(&centroids, every).0.error;
         if last < best.1 { (centroids, last) } else { best }
     }
 
     /// Assigns all points: sums over all, and the worst point of each block, the worst last.
-    fn assign<const V: usize>(&self, centroids: &[[f32; V]]) -> (Sums<V>, Vec<(f32, [f32; V])>) {
+    fn assign<const V: usize>(
+        &self,
+        centroids: &[[f32; V]],
+        every: usize,
+    ) -> (Sums<V>, Vec<(f32, [f32; V])>) {
         let parts: Vec<Sums<V>> = self
-            .blocks()
+            .blocks(every)
             .into_par_iter()
-            .map(|lines| self.assign_block(lines, centroids))
+            .map(|lines| self.assign_block(lines, every, centroids))
             .collect();
         let mut total = Sums {
             moments: vec![[[0.0; 2]; V]; centroids.len()],
@@ -222,7 +247,12 @@ impl Source<'_> {
         (total, worst)
     }
 
-    fn assign_block<const V: usize>(&self, lines: Range<usize>, centroids: &[[f32; V]]) -> Sums<V> {
+    fn assign_block<const V: usize>(
+        &self,
+        lines: Range<usize>,
+        every: usize,
+        centroids: &[[f32; V]],
+    ) -> Sums<V> {
         let n = self.points_per_line();
         let mut line = Line::default();
         let (mut index, mut distance) = (vec![0; n], vec![0.0; n]);
@@ -232,16 +262,17 @@ impl Source<'_> {
             worst: (0.0, [0.0; V]),
         };
         for at in lines {
-            self.read(at, &mut line);
-            let u: [f32; V] = weights_of(&line, &self.shape);
+            self.read(at * every, &mut line);
+            let s: [f32; V] = scales_of(&line, &self.shape);
+            // An error counts as that of the original weight.
+            let u = s.map(|s| f64::from(s * s));
             let y = line.y();
-            nearest(y, n, centroids, u, &mut index, &mut distance);
+            nearest(y, n, centroids, s, &mut index, &mut distance);
             for (p, (&c, &e)) in index.iter().zip(&distance).enumerate() {
                 let moments = &mut sums.moments[c as usize];
                 for d in 0..V {
-                    let u = f64::from(u[d]);
-                    moments[d][0] += u * f64::from(y[d * n + p]);
-                    moments[d][1] += u;
+                    moments[d][0] += u[d] * f64::from(y[d * n + p]);
+                    moments[d][1] += u[d];
                 }
                 sums.error += f64::from(e);
                 if e > sums.worst.0 {
@@ -253,13 +284,9 @@ impl Source<'_> {
     }
 }
 
-/// How much an error of each component counts: the square of its channel's scale. Along axis 1
-/// all components are of one channel.
-pub(super) fn weights_of<const V: usize>(line: &Line, shape: &Shape) -> [f32; V] {
-    std::array::from_fn(|d| {
-        let s = line.scale[if shape.rows_per_line() > 1 { d } else { 0 }];
-        s * s
-    })
+/// The channel's scale of each component. Along axis 1 all components are of one channel.
+pub(super) fn scales_of<const V: usize>(line: &Line, shape: &Shape) -> [f32; V] {
+    std::array::from_fn(|d| line.scale[if shape.rows_per_line() > 1 { d } else { 0 }])
 }
 
 #[cfg(test)]
