@@ -10,7 +10,7 @@
 //! | [`ops`] | the table of operations |
 //! | [`weight`] | a weight is a value with a storage |
 //! | [`names`] | tensor names as identifiers |
-//! | [`lower`] | program × target → protobuf messages and the plan of `weight.bin` |
+//! | [`mod@lower`] | program × target → protobuf messages and the plan of `weight.bin` |
 //! | [`raise`] | protobuf messages → weights with their storage |
 
 mod builder;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it builds |
 //! |---|---|
-//! | [`layer_package`] | bare tensors: one function for each weight matrix |
+//! | [`mod@layer_package`] | bare tensors: one function for each weight matrix |
 //! | [`layer`] | which operation a bare tensor feeds, by shape and by name |
 
 pub mod layer;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it decides |
 //! |---|---|
-//! | [`support`] | which target first has a form for a scheme |
+//! | `support` | which target first has a form for a scheme |
 //! | `channel_scale` | channel scales of palettes become a `mul` behind the operation before iOS 26 |
 //! | `constexpr` | storage × target → constexpr operations |
 //! | `blobs` | what stands in `weight.bin`, where, and what is shared |
