@@ -66,7 +66,7 @@ fn schemes(axis1: usize) -> Vec<scheme::Linear> {
     let mut blocks = vec![LinearGranularity::Tensor];
     blocks.extend([0, 1].map(|axis| LinearGranularity::Channel { axis }));
     let sizes = [1, 2, 3, 4, 5, 8, 16, 32, 48];
-    let dividing = sizes.into_iter().filter(|b| axis1 % b == 0);
+    let dividing = sizes.into_iter().filter(|b: &usize| axis1.is_multiple_of(*b));
     blocks.extend(dividing.map(|b| LinearGranularity::Block { size: b as u32 }));
     let mut all = Vec::new();
     for granularity in blocks {
@@ -311,12 +311,13 @@ fn the_search_comes_near_to_trying_everything() {
         let x = t.values();
         let signal: f64 = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
         let channel = LinearGranularity::Channel { axis: 0 };
+        // Stretching, which the other search does not try, gains half a decibel in INT8 blocks.
         #[rustfmt::skip]
         let cases = [
             (Int8, channel, cols, 0.01),
-            (Int4, channel, cols, 0.05),
-            (Int8, LinearGranularity::Block { size: 32 }, 32, 0.35),
-            (Int4, LinearGranularity::Block { size: 32 }, 32, 0.12),
+            (Int4, channel, cols, 0.01),
+            (Int8, LinearGranularity::Block { size: 32 }, 32, -0.3),
+            (Int4, LinearGranularity::Block { size: 32 }, 32, 0.01),
             (Int8, LinearGranularity::Tensor, rows * cols, 0.01),
             (Int4, LinearGranularity::Tensor, rows * cols, 0.01),
         ];
@@ -356,7 +357,7 @@ fn the_clip_curve_starts_at_none_and_knows_what_was_chosen() {
             let first = curve.points[0];
             assert_eq!(first.factor, 1.0);
             assert!((first.sqnr_db.unwrap() - none).abs() < 1e-3, "{scheme:?} {clip:?}");
-            assert!(0.0 < curve.chosen.factor && curve.chosen.factor <= 1.0);
+            assert!(0.0 < curve.chosen.factor && curve.chosen.factor <= 1.03);
             assert_eq!(curve.loses_to_none(), chosen < curve.points[0].sqnr_db.unwrap());
         }
         assert!(!at(Clip::Mse).0.loses_to_none(), "{scheme:?}");
@@ -377,8 +378,6 @@ fn any_value() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn the_search_never_loses_to_the_whole_range(
         values in prop::collection::vec(any_value(), 1..200),

@@ -15,6 +15,8 @@ pub(super) struct Codes {
     pub(super) min: f32,
     pub(super) max: f32,
     pub(super) asymmetric: bool,
+    /// The largest symmetric scale that keeps every decoded value finite.
+    pub(super) largest_scale: f32,
 }
 
 /// `x ≈ scale · (q − zero)`; `scale` is an FP16 number, `zero` a code.
@@ -28,16 +30,12 @@ impl Codes {
     pub(super) fn of(scheme: Linear) -> Self {
         let max = f32::from(scheme.bits.max());
         let min = if scheme.asymmetric { -max - 1.0 } else { -max };
-        Self { min, max, asymmetric: scheme.asymmetric }
-    }
-
-    /// The largest symmetric scale that keeps every decoded value finite.
-    pub(super) fn largest_scale(self) -> f32 {
-        let mut scale = f16::from_f32(INFINITE / self.max);
-        while self.max * scale.to_f32() >= INFINITE {
+        let mut scale = f16::from_f32(INFINITE / max);
+        while max * scale.to_f32() >= INFINITE {
             scale = below(scale);
         }
-        scale.to_f32()
+        let largest_scale = scale.to_f32();
+        Self { min, max, asymmetric: scheme.asymmetric, largest_scale }
     }
 }
 

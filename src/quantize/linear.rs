@@ -87,7 +87,7 @@ impl<'a> Linear<'a> {
             }
             LinearGranularity::Block { size } => {
                 let size = size as usize;
-                if size == 0 || weights.shape[1] % size != 0 {
+                if size == 0 || !weights.shape[1].is_multiple_of(size) {
                     return Err(Error::bug(
                         weights.name,
                         format!("blocks of {size} do not divide"),
@@ -136,7 +136,11 @@ impl<'a> Linear<'a> {
         }
     }
 
-    pub(super) fn encode(&self, rows: Range<usize>, codes: &mut [u8]) -> Result<Encoded> {
+    /// As [`Quantizer::encode`](super::Quantizer::encode).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode(&self, rows: Range<usize>, codes: &mut [u8]) -> Result<Encoded> {
         let mut stats = Stats::default();
         let params = self.encode_with(rows, codes, Some(&mut stats))?;
         Ok(Encoded { params, stats })

@@ -9,14 +9,20 @@
 //! |---|---|
 //! | [`linear`] | INT8 and INT4 with scale and zero point |
 //! | [`palette`] | optimal and vector palettes |
+//! | [`kernel`] | the instructions that linear codes are computed with |
+//! | [`check`] | weights that cannot be quantized |
+//! | [`array()`] | an array in memory, from end to end |
 //! | [`Params`] | what decodes the codes |
 
+mod array;
 pub mod check;
 mod grid;
 pub mod kernel;
 pub mod linear;
 pub mod palette;
 mod range;
+
+pub use array::{Quantized, array};
 
 use crate::metrics::Stats;
 use crate::scheme::{Clip, PaletteGranularity, Scheme};
@@ -77,7 +83,8 @@ pub struct ClipCurve {
 /// One range of a [`ClipCurve`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipPoint {
-    /// The range's share of the absolute maximum, in (0, 1].
+    /// The range's share of the absolute maximum; a search in small blocks may choose a little more
+    /// than 1, to move the lines of the grid.
     pub factor: f64,
     /// SQNR in dB; `None` where the sample is all zeros.
     pub sqnr_db: Option<f64>,

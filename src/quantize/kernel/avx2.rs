@@ -74,15 +74,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn from_f16(self, bytes: &[u8; 16]) -> __m256 {
+    fn load_f16(self, bytes: &[u8; 16]) -> __m256 {
         // SAFETY: `self` exists, so the processor has AVX2 and F16C; the load is of 16 readable
         // bytes, at any alignment.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 
     #[inline(always)]
-    fn from_bf16(self, bytes: &[u8; 16]) -> __m256 {
-        // SAFETY: as in `from_f16`.
+    fn load_bf16(self, bytes: &[u8; 16]) -> __m256 {
+        // SAFETY: as in `load_f16`.
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
@@ -90,7 +90,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn from_f32(self, bytes: &[u8; 32]) -> __m256 {
+    fn load_f32(self, bytes: &[u8; 32]) -> __m256 {
         // SAFETY: `self` exists, so the processor has AVX2; the load is of 32 readable bytes, at
         // any alignment.
         unsafe { _mm256_loadu_ps(bytes.as_ptr().cast()) }

@@ -101,9 +101,9 @@ pub(super) trait Lanes: Copy {
     fn get(self, x: &[f32; LANES]) -> Self::F;
     fn put(self, x: Self::F) -> [f32; LANES];
     /// Eight little-endian numbers at any address.
-    fn from_f16(self, bytes: &[u8; 16]) -> Self::F;
-    fn from_bf16(self, bytes: &[u8; 16]) -> Self::F;
-    fn from_f32(self, bytes: &[u8; 32]) -> Self::F;
+    fn load_f16(self, bytes: &[u8; 16]) -> Self::F;
+    fn load_bf16(self, bytes: &[u8; 16]) -> Self::F;
+    fn load_f32(self, bytes: &[u8; 32]) -> Self::F;
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
@@ -147,7 +147,7 @@ impl Element for F16 {
     const SHORT: bool = true;
     #[inline(always)]
     fn load<L: Lanes>(l: L, bytes: &[u8]) -> L::F {
-        l.from_f16(array(bytes))
+        l.load_f16(array(bytes))
     }
 }
 
@@ -156,7 +156,7 @@ impl Element for BF16 {
     const SHORT: bool = true;
     #[inline(always)]
     fn load<L: Lanes>(l: L, bytes: &[u8]) -> L::F {
-        l.from_bf16(array(bytes))
+        l.load_bf16(array(bytes))
     }
 }
 
@@ -165,7 +165,7 @@ impl Element for F32 {
     const SHORT: bool = false;
     #[inline(always)]
     fn load<L: Lanes>(l: L, bytes: &[u8]) -> L::F {
-        l.from_f32(array(bytes))
+        l.load_f32(array(bytes))
     }
 }
 

@@ -78,7 +78,7 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn from_f16(self, bytes: &[u8; 16]) -> Pair {
+    fn load_f16(self, bytes: &[u8; 16]) -> Pair {
         // SAFETY: `self` exists, so the processor has NEON; the load is of 16 readable bytes, and
         // bytes have no alignment.
         unsafe {
@@ -90,8 +90,8 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn from_bf16(self, bytes: &[u8; 16]) -> Pair {
-        // SAFETY: as in `from_f16`.
+    fn load_bf16(self, bytes: &[u8; 16]) -> Pair {
+        // SAFETY: as in `load_f16`.
         unsafe {
             let halves = vreinterpretq_u16_u8(vld1q_u8(bytes.as_ptr()));
             let low = vshll_n_u16::<16>(vget_low_u16(halves));
@@ -101,7 +101,7 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn from_f32(self, bytes: &[u8; 32]) -> Pair {
+    fn load_f32(self, bytes: &[u8; 32]) -> Pair {
         // SAFETY: `self` exists, so the processor has NEON; the loads are of 32 readable bytes, and
         // bytes have no alignment.
         unsafe {

@@ -19,13 +19,13 @@ impl Lanes for Portable {
     fn put(self, x: Self::F) -> [f32; LANES] {
         x
     }
-    fn from_f16(self, b: &[u8; 16]) -> Self::F {
+    fn load_f16(self, b: &[u8; 16]) -> Self::F {
         from_fn(|i| f16::from_le_bytes([b[2 * i], b[2 * i + 1]]).to_f32())
     }
-    fn from_bf16(self, b: &[u8; 16]) -> Self::F {
+    fn load_bf16(self, b: &[u8; 16]) -> Self::F {
         from_fn(|i| f32::from_le_bytes([0, 0, b[2 * i], b[2 * i + 1]]))
     }
-    fn from_f32(self, b: &[u8; 32]) -> Self::F {
+    fn load_f32(self, b: &[u8; 32]) -> Self::F {
         from_fn(|i| f32::from_le_bytes([b[4 * i], b[4 * i + 1], b[4 * i + 2], b[4 * i + 3]]))
     }
     #[inline(always)]

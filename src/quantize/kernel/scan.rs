@@ -119,7 +119,7 @@ impl Routine for Cover<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let Self { codes, magnitudes, scale } = self;
-        let (most, least) = (l.splat(codes.largest_scale()), l.splat(SMALLEST));
+        let (most, least) = (l.splat(codes.largest_scale), l.splat(SMALLEST));
         let top = l.splat(codes.max);
         for (magnitudes, scale) in magnitudes.chunks(LANES).zip(scale.chunks_mut(LANES)) {
             let mut eight = [1.0; LANES];

@@ -1,8 +1,8 @@
 //! The range of least squared error, segment by segment.
 //!
-//! A candidate is a shrunk copy of the segment's own range, its scale rounded to FP16 before it is
-//! judged. Short segments try every candidate on every weight. For long rows of symmetric INT8
-//! codes a model of the error chooses three candidates, and only those see every weight. In both
+//! A candidate is a share of the segment's own range, its scale rounded to FP16 before it is
+//! judged. Other segments try every candidate on every weight. For long rows of symmetric INT8
+//! codes a model of the error chooses two candidates, and only those see every weight. In both
 //! cases the winner must then beat the whole range by the error as it is reported, decoded values
 //! rounded to FP16: so the search never loses to clipping nothing.
 
@@ -68,6 +68,9 @@ const MODELLED: usize = 1024;
 /// Candidates of the model.
 const MODEL: usize = 4 * LANES;
 
+/// The best of them, which see every weight.
+const TRIED: usize = 2;
+
 /// Σe² of clipping symmetric codes at `c` is the clipped weights' `(|x| − c)²` and, for each of the
 /// `n` others, `scale² / 12` with `scale = c / code_max`: rounding errors are spread evenly over a
 /// step that is small against the weights. Only the few weights above the least sensible `c` need to
@@ -88,8 +91,8 @@ fn by_tail<L: Lanes, E: Element>(
 
     // From the maximum to the least, in equal steps of the reciprocal.
     let mut limits = [max; MODEL];
-    for i in 1..MODEL {
-        limits[i] = max / (1.0 + weights * per_weight * (i as f32 / (MODEL - 1) as f32));
+    for (i, limit) in limits.iter_mut().enumerate() {
+        *limit = max / (1.0 + weights * per_weight * (i as f32 / (MODEL - 1) as f32));
     }
     let zero = l.splat(0.0);
     let mut errors = [0.0; MODEL];
@@ -104,8 +107,8 @@ fn by_tail<L: Lanes, E: Element>(
         *errors = l.put(l.add(clipped, rounding));
     }
 
-    // The three best, as grids.
-    let mut order = [(f32::INFINITY, 0usize); 3];
+    // The best, as grids.
+    let mut order = [(f32::INFINITY, 0usize); TRIED];
     for (i, &error) in errors.iter().enumerate() {
         let place = order.iter().position(|o| error < o.0);
         if let Some(place) = place {
@@ -113,14 +116,14 @@ fn by_tail<L: Lanes, E: Element>(
             order[place] = (error, i);
         }
     }
-    let most = codes.largest_scale();
+    let most = codes.largest_scale;
     let grids = order.map(|(_, i)| {
         let scale = half::f16::from_f32((limits[i] / codes.max).max(SMALLEST)).to_f32();
         Grid { scale: scale.min(most), zero: 0.0 }
     });
     let errors = rough_noises::<L, E>(l, bytes, codes, grids);
     let mut best = 0;
-    for i in 1..3 {
+    for i in 1..TRIED {
         if errors[i] < errors[best] {
             best = i;
         }
@@ -151,30 +154,32 @@ fn rough_noises<L: Lanes, E: Element>(
     l: L,
     bytes: &[u8],
     codes: Codes,
-    grids: [Grid; 3],
-) -> [f64; 3] {
-    let [a, b, c] = grids;
-    let recips = [l.splat(1.0 / a.scale), l.splat(1.0 / b.scale), l.splat(1.0 / c.scale)];
+    grids: [Grid; TRIED],
+) -> [f64; TRIED] {
+    let mut recips = [l.splat(0.0); TRIED];
+    for (recip, grid) in recips.iter_mut().zip(grids) {
+        *recip = l.splat(1.0 / grid.scale);
+    }
     let (low, high) = (l.splat(codes.min), l.splat(codes.max));
     let zero = l.splat(0.0);
-    let mut wide = [[0.0; LANES]; 3];
+    let mut wide = [[0.0; LANES]; TRIED];
     for bytes in bytes.chunks(16 * PACKET * E::BYTES) {
-        let mut sums = [zero; 3];
+        let mut sums = [zero; TRIED];
         for bytes in bytes.chunks(PACKET * E::BYTES) {
             for x in load_packet::<L, E>(l, bytes) {
-                for k in 0..3 {
+                for k in 0..TRIED {
                     let steps = l.mul(x, recips[k]);
                     let error = l.sub(steps, l.round(l.max(l.min(steps, high), low)));
                     sums[k] = l.add(sums[k], l.mul(error, error));
                 }
             }
         }
-        for k in 0..3 {
+        for k in 0..TRIED {
             widen(l, &mut wide[k], sums[k]);
         }
     }
-    let mut noises = [0.0; 3];
-    for k in 0..3 {
+    let mut noises = [0.0; TRIED];
+    for k in 0..TRIED {
         let scale = f64::from(grids[k].scale);
         noises[k] = join(wide[k]) * scale * scale;
     }
@@ -189,24 +194,29 @@ fn noises<L: Lanes, E: Element, const K: usize>(
     codes: Codes,
     grids: [Grid; K],
 ) -> [f64; K] {
-    let one = l.splat(1.0);
-    let (min, max) = (l.splat(codes.min), l.splat(codes.max));
+    let zero = l.splat(0.0);
+    let (mut scale, mut recip, mut low, mut high) = ([zero; K], [zero; K], [zero; K], [zero; K]);
+    for (k, grid) in grids.iter().enumerate() {
+        scale[k] = l.splat(grid.scale);
+        recip[k] = l.splat(1.0 / grid.scale);
+        low[k] = l.splat(codes.min - grid.zero);
+        high[k] = l.splat(codes.max - grid.zero);
+    }
     let mut wide = [[0.0; LANES]; K];
     for bytes in bytes.chunks(16 * PACKET * E::BYTES) {
-        for k in 0..K {
-            let (scale, zero) = (l.splat(grids[k].scale), l.splat(grids[k].zero));
-            let recip = l.div(one, scale);
-            let (low, high) = (l.sub(min, zero), l.sub(max, zero));
-            let mut sum = l.splat(0.0);
-            for bytes in bytes.chunks(PACKET * E::BYTES) {
-                for x in load_packet::<L, E>(l, bytes) {
-                    let rounded = l.round(quotient::<L, E>(l, x, scale, recip));
-                    let kept = l.max(l.min(rounded, high), low);
-                    let error = l.sub(x, l.through_f16(l.mul(kept, scale)));
-                    sum = l.add(sum, l.mul(error, error));
+        let mut sums = [zero; K];
+        for bytes in bytes.chunks(PACKET * E::BYTES) {
+            for x in load_packet::<L, E>(l, bytes) {
+                for k in 0..K {
+                    let rounded = l.round(quotient::<L, E>(l, x, scale[k], recip[k]));
+                    let kept = l.max(l.min(rounded, high[k]), low[k]);
+                    let error = l.sub(x, l.through_f16(l.mul(kept, scale[k])));
+                    sums[k] = l.add(sums[k], l.mul(error, error));
                 }
             }
-            widen(l, &mut wide[k], sum);
+        }
+        for k in 0..K {
+            widen(l, &mut wide[k], sums[k]);
         }
     }
     let mut noises = [0.0; K];
@@ -216,8 +226,10 @@ fn noises<L: Lanes, E: Element, const K: usize>(
     noises
 }
 
-/// How far apart the first candidates are, and how far they go before the error must rise.
+/// How candidates are spaced.
 struct Steps {
+    /// The first share of the whole range, and each next one's share of the one before.
+    first: f32,
     ratio: f32,
     /// Batches of eight at most.
     batches: usize,
@@ -225,62 +237,82 @@ struct Steps {
     refine: bool,
 }
 
-/// Tries candidates on all weights, eight at a time: geometric, from the whole range down, until the
-/// error has risen; then between the neighbours of the best.
+impl Steps {
+    /// Few weights rarely pay for clipping the largest of them, but by stretching the grid by a
+    /// percent they can move nearer to its lines: with eight bits, that is all there is to gain.
+    const SHORT_INT8: Self = Self { first: 1.028, ratio: 0.9961, batches: 1, refine: false };
+    const LONG_INT8: Self = Self { first: 1.0, ratio: 0.98, batches: 8, refine: false };
+    const INT4: Self = Self { first: 1.0, ratio: 0.92, batches: 6, refine: true };
+}
+
+/// Tries candidates on all weights, eight at a time: geometric, downwards, until the error has risen;
+/// then between the neighbours of the best.
 #[inline(always)]
 fn by_trial<L: Lanes, E: Element>(l: L, bytes: &[u8], codes: Codes, low: f32, high: f32) -> Grid {
-    let weights = bytes.len() / E::BYTES;
-    let steps = if codes.max > 100.0 {
-        if weights <= 256 {
-            Steps { ratio: 0.9875, batches: 1, refine: false }
-        } else {
-            Steps { ratio: 0.98, batches: 8, refine: false }
-        }
+    let steps = if codes.max < 100.0 {
+        Steps::INT4
+    } else if bytes.len() < MODELLED * E::BYTES {
+        Steps::SHORT_INT8
     } else {
-        Steps { ratio: 0.92, batches: 6, refine: true }
+        Steps::LONG_INT8
     };
-    let mut factors = [1.0f32; LANES];
+    let mut factors = [steps.first; LANES];
     for i in 1..LANES {
         factors[i] = factors[i - 1] * steps.ratio;
     }
-    let mut best = (f64::INFINITY, Grid { scale: 1.0, zero: 0.0 }, 1.0);
-    let mut place = 0;
-    for batch in 0..steps.batches {
-        let first = place;
-        try_eight::<L, E>(l, bytes, codes, (low, high), factors, &mut best, &mut place, batch);
+    let range = Extent { low, high, codes };
+    let mut best = Best { error: f32::INFINITY, grid: Grid { scale: 1.0, zero: 0.0 }, factor: 1.0 };
+    if steps.first > 1.0 {
+        // Nothing is clipped: no code needs to be clamped.
+        try_eight::<L, E, false>(l, bytes, range, factors, &mut best);
+        return best.grid;
+    }
+    for _ in 0..steps.batches {
+        try_eight::<L, E, true>(l, bytes, range, factors, &mut best);
         // The error has risen twice since the best: it will not fall again by much.
-        if place < batch * LANES + LANES - 2 || (batch > 0 && place == first) {
+        if best.factor > factors[LANES - 2] {
             break;
         }
-        let next = factors[LANES - 1] * steps.ratio;
-        let scale = next / factors[0];
-        factors = factors.map(|f| f * scale);
+        let shrink = factors[LANES - 1] * steps.ratio / factors[0];
+        for factor in &mut factors {
+            *factor *= shrink;
+        }
     }
     if steps.refine {
-        let center = best.2;
-        let width = (1.0 - steps.ratio) * 0.22;
+        // −4, −3, −2, −1, 1, 2, 3, 4 parts of a step.
+        let part = (1.0 - steps.ratio) * 0.22;
         for (i, factor) in factors.iter_mut().enumerate() {
-            // −4, −3, −2, −1, 1, 2, 3, 4 parts of a step.
             let parts = if i < 4 { i as f32 - 4.0 } else { i as f32 - 3.0 };
-            *factor = (center * (1.0 + parts * width)).min(1.0);
+            *factor = best.factor * (1.0 + parts * part);
         }
-        try_eight::<L, E>(l, bytes, codes, (low, high), factors, &mut best, &mut place, 0);
+        try_eight::<L, E, true>(l, bytes, range, factors, &mut best);
     }
-    best.1
+    best.grid
 }
 
-/// Judges eight shrink factors and updates the best error, grid and factor, and its place.
+/// What a segment's candidates are made from.
+#[derive(Clone, Copy)]
+struct Extent {
+    low: f32,
+    high: f32,
+    codes: Codes,
+}
+
+/// The best candidate so far.
+struct Best {
+    error: f32,
+    grid: Grid,
+    factor: f32,
+}
+
+/// Judges eight shares of the whole range; without `CLIP`, as if there were codes beyond the last.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn try_eight<L: Lanes, E: Element>(
+fn try_eight<L: Lanes, E: Element, const CLIP: bool>(
     l: L,
     bytes: &[u8],
-    codes: Codes,
-    (low, high): (f32, f32),
+    Extent { low, high, codes }: Extent,
     factors: [f32; LANES],
-    best: &mut (f64, Grid, f32),
-    place: &mut usize,
-    batch: usize,
+    best: &mut Best,
 ) {
     let factor = l.get(&factors);
     let (min, max) = (l.splat(codes.min), l.splat(codes.max));
@@ -294,40 +326,52 @@ fn try_eight<L: Lanes, E: Element>(
     } else {
         let step = l.splat(high.max(-low) / codes.max);
         let scale = l.through_f16(l.max(l.mul(step, factor), l.splat(SMALLEST)));
-        (l.min(scale, l.splat(codes.largest_scale())), zero)
+        (l.min(scale, l.splat(codes.largest_scale)), zero)
     };
     let recip = l.div(l.splat(1.0), scale);
     let (bottom, top) = (l.sub(min, zeros), l.sub(max, zeros));
 
     let mut wide = [0.0; LANES];
-    let mut decoded = [0.0f32; 16 * PACKET];
-    for bytes in bytes.chunks(16 * PACKET * E::BYTES) {
+    let mut sums = [zero; 4];
+    let mut pending = 0;
+    for bytes in bytes.chunks(PACKET * E::BYTES) {
         // Candidates lie in the lanes; each weight meets all eight at once.
-        let mut filled = 0;
-        for bytes in bytes.chunks(PACKET * E::BYTES) {
-            for x in load_packet::<L, E>(l, bytes) {
-                decoded[filled..filled + LANES].copy_from_slice(&l.put(x));
-                filled += LANES;
+        let [a, b, c, d] = load_packet::<L, E>(l, bytes);
+        for x in [l.put(a), l.put(b), l.put(c), l.put(d)] {
+            for i in 0..LANES {
+                let steps = l.mul(l.splat(x[i]), recip);
+                let kept = if CLIP { l.max(l.min(steps, top), bottom) } else { steps };
+                let error = l.sub(steps, l.round(kept));
+                sums[i % 4] = l.add(sums[i % 4], l.mul(error, error));
             }
         }
-        let mut sums = [zero; 4];
-        for four in decoded[..filled].as_chunks::<4>().0 {
-            for j in 0..4 {
-                let steps = l.mul(l.splat(four[j]), recip);
-                let error = l.sub(steps, l.round(l.max(l.min(steps, top), bottom)));
-                sums[j] = l.add(sums[j], l.mul(error, error));
-            }
+        pending += 1;
+        if pending == 16 {
+            widen(l, &mut wide, l.add(l.add(sums[0], sums[1]), l.add(sums[2], sums[3])));
+            sums = [zero; 4];
+            pending = 0;
         }
-        widen(l, &mut wide, l.add(l.add(sums[0], sums[1]), l.add(sums[2], sums[3])));
     }
+    widen(l, &mut wide, l.add(l.add(sums[0], sums[1]), l.add(sums[2], sums[3])));
+    let mut errors = wide.map(|sum| sum as f32);
+    errors = l.put(l.mul(l.mul(l.get(&errors), scale), scale));
     let (scale, zeros) = (l.put(scale), l.put(zeros));
-    for i in 0..LANES {
-        let error = wide[i] * f64::from(scale[i]) * f64::from(scale[i]);
-        let grid = Grid { scale: scale[i], zero: zeros[i] };
-        if error < best.0 && grid.is_finite(codes) {
-            *best = (error, grid, factors[i]);
-            *place = batch * LANES + i;
+    if codes.asymmetric {
+        for i in 0..LANES {
+            let grid = Grid { scale: scale[i], zero: zeros[i] };
+            errors[i] = if grid.is_finite(codes) { errors[i] } else { f32::INFINITY };
         }
+    }
+    // The first of the least. Numbers that are not negative order as their bits do; comparing these
+    // with the place behind them needs no branch, which would be guessed wrongly half of the time.
+    let mut least = u64::MAX;
+    for (i, error) in errors.iter().enumerate() {
+        least = least.min(u64::from(error.to_bits()) << 32 | i as u64);
+    }
+    let i = least as usize % LANES;
+    if errors[i] < best.error {
+        let grid = Grid { scale: scale[i], zero: zeros[i] };
+        *best = Best { error: errors[i], grid, factor: factors[i] };
     }
 }
 

@@ -112,6 +112,6 @@ pub(in crate::quantize) fn curve(
     let point = |(&factor, noise)| ClipPoint { factor, sqnr_db: sqnr_db(signal, noise) };
     ClipCurve {
         points: points.map(point).collect(),
-        chosen: ClipPoint { factor: median.min(1.0), sqnr_db: sqnr_db(signal, chosen_noise) },
+        chosen: ClipPoint { factor: median, sqnr_db: sqnr_db(signal, chosen_noise) },
     }
 }
