@@ -10,6 +10,7 @@
 //! | `window` | the order of the work, and its bound in memory |
 //! | [`output`] | the output folder as one transaction |
 
+mod budget;
 mod bytes;
 mod files;
 mod hash;

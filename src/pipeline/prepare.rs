@@ -4,7 +4,7 @@ use super::files::{self, Files};
 use super::hash::InputHash;
 use super::output::{REPORT, Transaction};
 use super::run::{self, Task, Tensor};
-use super::{Progress, scan, summary};
+use super::{Progress, budget, scan, summary};
 use crate::plan::{Header, NonFinite, Options, Plan};
 use crate::report::Report;
 use crate::scheme::Scheme;
@@ -46,7 +46,9 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let files = files::lay_out(&source, &mut plan)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
-    Ok(Job { source, plan, files, folder, keep })
+    let mut job = Job { source, plan, files, folder, keep };
+    job.plan.peak_memory_bytes = budget::memory(&job.plan, &job.tensors()?).peak_bytes();
+    Ok(job)
 }
 
 impl Job {
@@ -74,7 +76,7 @@ impl Job {
         let mut hash = InputHash::new(input, options.sha256);
         progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
         let out = self.files.create(&transaction)?;
-        let outcomes = run::run(&tensors, &out, options.clip, &mut hash, progress)?;
+        let outcomes = run::run(&self.source, &tensors, &out, options.clip, &mut hash, progress)?;
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();
@@ -110,7 +112,6 @@ impl Job {
                 };
                 Ok(Tensor {
                     task,
-                    ends: (tensor.file, tensor.range.end),
                     codes: files::code_matrix(planned),
                     sinks: self.files.sinks[i].clone(),
                     keep_params: kept.contains(&i),

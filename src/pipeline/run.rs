@@ -9,6 +9,7 @@ use crate::layout::{self, Lanes};
 use crate::metrics::Stats;
 use crate::quantize::{self, ClipCurve, Encoded, Params, Quantizer};
 use crate::scheme::{Clip, Float, Scheme};
+use crate::source::Source;
 use crate::tensor::Weights;
 use crate::{Error, Result};
 use half::f16;
@@ -31,8 +32,6 @@ pub(super) enum Task<'a> {
 pub(super) struct Tensor<'a> {
     /// What is done.
     pub(super) task: Task<'a>,
-    /// The whole of the input that has been read once this tensor has: file number and end offset.
-    pub(super) ends: (usize, usize),
     /// The matrix `[rows, cols]` of its codes: a vector palette has fewer of either than weights.
     pub(super) codes: [usize; 2],
     /// Where it goes.
@@ -81,11 +80,12 @@ struct Scratch {
     values: Vec<f16>,
 }
 
-/// Does the work: calls `progress` with input bytes, `hashes` with input files in order.
+/// Does the work: tells `progress` of input bytes, `hashes` of input that was read.
 ///
 /// # Errors
 /// The first error in the order of tensors and rows, whatever thread met it.
 pub(super) fn run<'a>(
+    source: &'a Source,
     tensors: &[Tensor<'a>],
     files: &[OutputFile],
     clip: Clip,
@@ -100,10 +100,10 @@ pub(super) fn run<'a>(
         begin(&window, tensors, clip, &mut active)?;
         let last = window.last().expect("a window is never empty");
         let whole = last.rows.end == extents[last.tensor].rows;
-        let hashed = if whole { Some(tensors[last.tensor].ends) } else { None };
+        let read = whole.then(|| &source.tensors()[last.tensor]);
         let (encoded, ()) = rayon::join(
             || encode(&window, tensors, &extents, &active, files, &mut codes, progress),
-            || hashed.into_iter().for_each(|ends| hashes.advance(ends)),
+            || read.into_iter().for_each(|t| hashes.advance((t.file, t.range.end))),
         );
         for (tensor, piece) in encoded? {
             let active = active[tensor].as_mut().expect("begun above");
@@ -117,6 +117,7 @@ pub(super) fn run<'a>(
                 write_params(&tensors[rows.tensor], &done.params, files)?;
                 done.outcome.params = tensors[rows.tensor].keep_params.then_some(done.params);
                 outcomes.push(done.outcome);
+                source.done(&source.tensors()[rows.tensor]);
             }
         }
     }
@@ -126,7 +127,7 @@ pub(super) fn run<'a>(
 
 /// Rows, columns and granule of a task. Without a quantizer, a row is a row of the shape; copied
 /// bytes are rows of one.
-fn extent(task: &Task) -> Extent {
+pub(super) fn extent(task: &Task) -> Extent {
     match task {
         Task::Quantize(weights, scheme) => Extent {
             rows: weights.rows(),
@@ -304,7 +305,7 @@ struct Strip<'w> {
 }
 
 /// Bytes that a strip aims at.
-const STRIP: usize = 256 << 10;
+pub(super) const STRIP: usize = 256 << 10;
 
 /// Writes the window's codes in lane order.
 fn write_lanes(

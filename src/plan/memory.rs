@@ -1,37 +1,31 @@
 //! The estimate of peak memory: a formula, so that a plan can print it before any data is read.
 
-/// What the pipeline holds at once. Mapped input is not counted: the system can drop it.
+/// What a run holds at once, in anonymous memory. Mapped input and the system's cache of written
+/// output are not counted: the system can drop them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Held whatever the model: headers, the plan, the package's messages.
+    /// Held whatever is quantized: the program, headers, the plan, the package's messages.
     pub fixed_bytes: u64,
-    /// Bands that are worked on at once: one a thread.
-    pub bands: u64,
-    /// Weights in a band.
-    pub band_elements: u64,
-    /// Bytes held for each weight of a band: 4 for its f32, 1 for its code, more where a second
-    /// copy is made in lane order or as FP16.
-    pub bytes_per_element: u64,
-    /// The most that one tensor holds outside its bands: parameters, a palette's histogram or
-    /// sample, codes that wait for their writer.
-    pub tensor_bytes: u64,
-    /// Tensors that are held at once.
-    pub tensors: u64,
-    /// Buffers of the writers.
-    pub writer_bytes: u64,
+    /// Codes of the largest window of tensors, one byte each.
+    pub window_bytes: u64,
+    /// Parameters of that window's tensors, as they are made and as they are joined.
+    pub params_bytes: u64,
+    /// What a quantizer needs to see a whole tensor: histograms, sorted values, samples.
+    pub fit_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Buffers of one thread: a piece as f32, as FP16, as packed codes; a strip of a plane.
+    pub thread_bytes: u64,
 }
 
 impl Memory {
-    /// `fixed + bands · band_elements · bytes_per_element + tensors · tensor_bytes + writers`,
-    /// saturating.
+    /// `fixed + window + params + threads · (fit + thread)`, saturating.
     pub fn peak_bytes(self) -> u64 {
-        let bands =
-            self.bands.saturating_mul(self.band_elements).saturating_mul(self.bytes_per_element);
-        let tensors = self.tensors.saturating_mul(self.tensor_bytes);
+        let threads = self.threads.saturating_mul(self.fit_bytes.saturating_add(self.thread_bytes));
         self.fixed_bytes
-            .saturating_add(bands)
-            .saturating_add(tensors)
-            .saturating_add(self.writer_bytes)
+            .saturating_add(self.window_bytes)
+            .saturating_add(self.params_bytes)
+            .saturating_add(threads)
     }
 }
 
@@ -43,15 +37,13 @@ mod tests {
     fn the_peak_is_the_sum_of_what_is_held() {
         let memory = Memory {
             fixed_bytes: 1000,
-            bands: 2,
-            band_elements: 100,
-            bytes_per_element: 5,
-            tensor_bytes: 70,
-            tensors: 3,
-            writer_bytes: 1,
+            window_bytes: 500,
+            params_bytes: 70,
+            fit_bytes: 30,
+            threads: 2,
+            thread_bytes: 5,
         };
-        assert_eq!(memory.peak_bytes(), 1000 + 1000 + 210 + 1);
-        let huge = Memory { bands: u64::MAX, band_elements: 2, bytes_per_element: 2, ..memory };
-        assert_eq!(huge.peak_bytes(), u64::MAX);
+        assert_eq!(memory.peak_bytes(), 1000 + 500 + 70 + 2 * 35);
+        assert_eq!(Memory { threads: u64::MAX, ..memory }.peak_bytes(), u64::MAX);
     }
 }
