@@ -5,7 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`prepare`](mod@prepare) | input and options → plan, layouts, sinks |
+//! | [`prepare`] | input and options → plan, layouts, sinks |
 //! | `run` | windows of tensors through quantizers into sinks |
 //! | `window` | the order of the work, and its bound in memory |
 //! | [`output`] | the output folder as one transaction |
