@@ -304,6 +304,9 @@ struct Strip<'w> {
     groups: Range<usize>,
 }
 
+/// Groups of a strip come in multiples of this: fewer would read parts of cache lines.
+const TILE: usize = 64;
+
 /// Bytes that a strip aims at.
 pub(super) const STRIP: usize = 256 << 10;
 
@@ -327,7 +330,8 @@ fn write_lanes(
             let Content::Lanes(lanes) = sink.content else { continue };
             let shape = lanes.shape(end - start, cols);
             let group: usize = shape[1..].iter().product();
-            for groups in window::pieces(&(0..shape[0]), STRIP / group.max(1)) {
+            let step = (STRIP / group.max(1)).next_multiple_of(TILE);
+            for groups in window::pieces(&(0..shape[0]), step) {
                 let (rows, matrix) = (start..end, tensor.codes);
                 strips.push(Strip { sink, lanes, codes, rows, matrix, groups });
             }
