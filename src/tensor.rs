@@ -1,6 +1,7 @@
 //! A view of weights as they are stored: name, type, shape, and little-endian bytes that may lie
 //! at any address.
 
+use crate::Error;
 use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
 
@@ -78,6 +79,23 @@ impl<'a> Weights<'a> {
     pub fn slice(&self, elements: Range<usize>) -> &'a [u8] {
         let size = self.dtype.bytes();
         &self.bytes[elements.start * size..elements.end * size]
+    }
+
+    /// The error for a weight, at its flat index, that FP16 cannot hold: NaN, infinity, or beyond
+    /// 65504.
+    pub fn unusable(&self, element: usize, value: f32) -> Error {
+        let name = self.name;
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+        let pattern = if name.chars().all(plain) { name.into() } else { regex::escape(name) };
+        let (found, remedy) = if value.is_finite() {
+            let found = format!("{value} is beyond FP16's largest number, 65504");
+            (found, format!("keep this tensor in FP32 with --rule '^{pattern}$=float32'"))
+        } else {
+            let remedy = "repair the checkpoint, or leave this tensor in float with \
+                          --non-finite keep";
+            (format!("{value} is not a finite number"), remedy.into())
+        };
+        Error::input(format!("tensor `{name}`, element {element}"), found, remedy)
     }
 
     /// Decodes a range of elements to f32, exactly; `out` has the range's length.

@@ -271,14 +271,14 @@ fn unusable_weights_are_named_with_their_place_and_a_remedy() {
             };
             let error = run().expect_err("a NaN").to_string();
             insta::allow_duplicates! {
-                insta::assert_snapshot!(error, @"tensor `w`, element 97: NaN cannot be quantized; only finite weights can: check the checkpoint, or pass --non-finite keep to leave the tensor in floating point");
+                insta::assert_snapshot!(error, @"tensor `w`, element 97: NaN is not a finite number; repair the checkpoint, or leave this tensor in float with --non-finite keep");
             }
         }
     }
     let t = Tensor::new(FloatType::F32, &[1, 3], &[1.0, -70000.0, 1e9]);
     let q = Quantizer::new(t.weights(), scheme(LinearGranularity::Channel { axis: 0 }), Clip::None);
     let error = q.unwrap().encode(0..1, &mut [0; 3]).expect_err("beyond FP16");
-    insta::assert_snapshot!(error, @"tensor `w`, element 1: -70000 is beyond FP16's largest number, 65504; keep the tensor in FP32 with --rule 'w=float32'");
+    insta::assert_snapshot!(error, @"tensor `w`, element 1: -70000 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^w$=float32'");
 }
 
 /// The least Σe² over 512 shrunk ranges of one segment, symmetric, each tried on every weight.

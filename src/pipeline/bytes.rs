@@ -85,7 +85,7 @@ pub(super) fn transposed_bytes(params: &Params, part: Part, blocks: usize) -> Re
 ///
 /// # Errors
 /// [`Error::Input`] at the first value that is not finite, unless `keep`, and at the first finite
-/// one that FP16 would make infinite.
+/// one beyond 65504, the largest number of FP16.
 pub(super) fn convert(
     weights: Weights,
     elements: Range<usize>,
@@ -99,7 +99,7 @@ pub(super) fn convert(
     if let Some(i) = values.iter().position(|v| !v.is_finite())
         && !keep
     {
-        return Err(non_finite(weights.name, elements.start + i, values[i]));
+        return Err(weights.unusable(elements.start + i, values[i]));
     }
     match (to, weights.dtype) {
         (Float::F16, FloatType::F16) | (Float::F32, FloatType::F32) => {
@@ -108,9 +108,9 @@ pub(super) fn convert(
         (Float::F16, FloatType::BF16 | FloatType::F32) => {
             let mut halves = vec![f16::ZERO; values.len()];
             halves.convert_from_f32_slice(&values);
-            let overflows = |(v, h): (&f32, &f16)| v.is_finite() && h.is_infinite();
-            if let Some(i) = values.iter().zip(&halves).position(overflows) {
-                return Err(beyond_f16(weights.name, elements.start + i, values[i]));
+            let largest = f16::MAX.to_f32();
+            if let Some(i) = values.iter().position(|v| v.is_finite() && v.abs() > largest) {
+                return Err(weights.unusable(elements.start + i, values[i]));
             }
             out.extend(halves.iter().flat_map(|h| h.to_le_bytes()));
         }
@@ -119,20 +119,4 @@ pub(super) fn convert(
         }
     }
     Ok(())
-}
-
-fn non_finite(name: &str, index: usize, value: f32) -> Error {
-    Error::input(
-        format!("tensor `{name}`, element {index}"),
-        format!("found {value}"),
-        "weights must be finite; --non-finite keep leaves such a tensor in float",
-    )
-}
-
-fn beyond_f16(name: &str, index: usize, value: f32) -> Error {
-    Error::input(
-        format!("tensor `{name}`, element {index}"),
-        format!("{value} is beyond FP16's range of ±65504"),
-        format!("keep the tensor in FP32 with --rule '{name}=float32'"),
-    )
 }

@@ -34,7 +34,7 @@ pub fn first_unusable(weights: &Weights, elements: Range<usize>) -> Option<(usiz
 pub fn finite(weights: &Weights, elements: Range<usize>) -> Result<()> {
     match first_unusable(weights, elements) {
         None => Ok(()),
-        Some((place, value)) => Err(unusable(weights, place, value)),
+        Some((place, value)) => Err(weights.unusable(place, value)),
     }
 }
 
@@ -68,24 +68,4 @@ fn largest(kernel: Kernel, weights: &Weights, elements: Range<usize>) -> f32 {
     let (dtype, segment) = (weights.dtype, elements.len());
     kernel.run(Magnitudes { dtype, bytes: weights.slice(elements), segment, out: &mut out });
     out[0]
-}
-
-fn unusable(weights: &Weights, place: usize, value: f32) -> Error {
-    let name = weights.name;
-    let at = format!("tensor `{name}`, element {place}");
-    if value.is_finite() {
-        Error::input(
-            at,
-            format!("{value} is beyond FP16's largest number, 65504"),
-            format!("keep the tensor in FP32 with --rule '{name}=float32'"),
-        )
-    } else {
-        let found = if value.is_nan() { "NaN".to_string() } else { format!("{value}") };
-        Error::input(
-            at,
-            format!("{found} cannot be quantized"),
-            "only finite weights can: check the checkpoint, or pass --non-finite keep to leave the \
-             tensor in floating point",
-        )
-    }
 }

@@ -1,8 +1,8 @@
 //! Weights that no palette can hold.
 
 use super::shape::Region;
+use crate::Result;
 use crate::tensor::{FloatType, Weights};
-use crate::{Error, Result};
 
 /// The largest finite FP16 number.
 pub(super) const FP16_MAX: f32 = 65504.0;
@@ -24,7 +24,7 @@ pub(super) fn check(weights: &Weights, region: &Region) -> Result<()> {
         let start = row * cols + region.cols.start;
         weights.decode(start..start + buffer.len(), &mut buffer);
         if let Some(i) = buffer.iter().position(|&x| !fits(x)) {
-            return Err(refuse(weights, start + i, buffer[i]));
+            return Err(weights.unusable(start + i, buffer[i]));
         }
     }
     Ok(())
@@ -33,21 +33,4 @@ pub(super) fn check(weights: &Weights, region: &Region) -> Result<()> {
 /// Whether FP16 holds numbers of this size.
 pub(super) fn fits(x: f32) -> bool {
     x.abs() <= FP16_MAX
-}
-
-fn refuse(weights: &Weights, index: usize, x: f32) -> Error {
-    let place = format!("tensor `{}`, element {index}", weights.name);
-    if x.is_finite() {
-        Error::input(
-            place,
-            format!("{x} is beyond FP16's largest number, 65504"),
-            format!("keep this tensor in single precision: --rule '^{}$=float32'", weights.name),
-        )
-    } else {
-        Error::input(
-            place,
-            format!("{x} is not a finite number"),
-            "repair the checkpoint, or leave this tensor in float: --non-finite keep",
-        )
-    }
 }
