@@ -1,7 +1,7 @@
 //! The command line as its users meet it: the binary is run, and its words and exit codes are read.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use twolane::metrics::Stats;
 use twolane::report::{ErrorReport, Parts, Report, TensorReport};
@@ -196,7 +196,7 @@ fn global_flags_stand_before_and_after_a_subcommand() {
         let said = bench.run(&words);
         assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", ""), "{words:?}");
     }
-    let before = bench.run(&["--threads", "1", "-n", "model.safetensors"]);
+    let before = bench.run(&["--threads", "3", "-n", "model.safetensors"]);
     let after = bench.run(&["-n", "model.safetensors", "--threads", "3"]);
     assert_eq!((before.code, before.out), (0, after.out));
 }
@@ -302,8 +302,121 @@ fn a_closed_pipe_ends_quietly() {
 
 #[test]
 fn an_input_that_is_not_there_is_named() {
-    let said = Bench::new().run(&["nowhere.safetensors"]);
-    assert_ne!(said.code, 0);
-    assert!(said.err.contains("nowhere.safetensors"), "{}", said.err);
-    assert!(!Path::new("nowhere-linear-int8").exists());
+    let bench = Bench::new();
+    for words in [&["nowhere.safetensors"][..], &["-n", "no/where"]] {
+        let said = bench.run(words);
+        let want = format!(
+            "error: {}: there is no such file or folder; check the path\n",
+            words.last().unwrap()
+        );
+        assert_eq!((said.code, said.err), (3, want));
+    }
+    assert_eq!(fs::read_dir(bench.folder.path()).unwrap().count(), 1, "only the checkpoint");
+}
+
+/// A safetensors file of this header and so many zeros.
+fn file(header: &[u8], zeros: usize) -> Vec<u8> {
+    let length = (header.len() as u64).to_le_bytes();
+    [&length[..], header, &vec![0; zeros]].concat()
+}
+
+/// A folder of files by name.
+fn shards(bench: &Bench, name: &str, files: &[(&str, &[u8])]) {
+    fs::create_dir(bench.path(name)).unwrap();
+    for (file, bytes) in files {
+        fs::write(bench.path(name).join(file), bytes).unwrap();
+    }
+}
+
+#[test]
+fn hostile_checkpoints_end_in_one_line_and_leave_nothing() {
+    let bench = Bench::new();
+    let two = |a: [u64; 2], b: [u64; 2], end: u64| {
+        let header = format!(
+            r#"{{"a":{{"dtype":"U8","shape":[{}],"data_offsets":{a:?}}},"b":{{"dtype":"U8","shape":[{}],"data_offsets":{b:?}}}}}"#,
+            a[1] - a[0],
+            b[1] - b[0]
+        );
+        file(header.as_bytes(), end as usize)
+    };
+    let one = |name: &str| {
+        file(
+            format!(r#"{{"{name}":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}}}"#).as_bytes(),
+            4,
+        )
+    };
+    let whole = checkpoint();
+    let twice = br#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+    let huge = br#"{"a":{"dtype":"F16","shape":[9223372036854775807,4],"data_offsets":[0,8]}}"#;
+    let wrapping = br#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[18446744073709551612,4]}}"#;
+    let nested = [&b"{\"a\":"[..], &vec![b'['; 100_000]].concat();
+    #[rustfmt::skip]
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("empty",           vec![]),
+        ("seven bytes",     vec![0; 7]),
+        ("truncated",       whole[..whole.len() - 1].to_vec()),
+        ("longer",          [&whole[..], &[0]].concat()),
+        ("header beyond",   [&u64::MAX.to_le_bytes()[..], b"{}"].concat()),
+        ("header past end", [&1000u64.to_le_bytes()[..], b"{}"].concat()),
+        ("bad JSON",        file(b"{\"a\":", 0)),
+        ("nested JSON",     file(&nested, 0)),
+        ("not UTF-8",       file(b"{\"\xff\xfe\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0)),
+        ("duplicate",       file(twice, 1)),
+        ("overlap",         two([0, 4], [2, 6], 6)),
+        ("hole",            two([0, 4], [6, 8], 8)),
+        ("overflow",        file(huge, 8)),
+        ("wrapping",        file(wrapping, 8)),
+        ("control letters", file(br#"{"\u001b[2J\n\u202eevil":{"dtype":"U8","shape":[5],"data_offsets":[0,4]}}"#, 4)),
+    ];
+    for (name, bytes) in &files {
+        fs::write(bench.path(&format!("{name}.safetensors")), bytes).unwrap();
+    }
+    let map = |pairs: &str| format!(r#"{{"metadata":{{}},"weight_map":{{{pairs}}}}}"#).into_bytes();
+    let (a, b) = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors");
+    let both = map(&format!(r#""a":"{a}","b":"{b}""#));
+    let index = "model.safetensors.index.json";
+    shards(&bench, "missing shard", &[(index, &both), (a, &one("a"))]);
+    shards(
+        &bench,
+        "extra shard",
+        &[(index, &both), (a, &one("a")), (b, &one("b")), ("c.safetensors", &one("c"))],
+    );
+    shards(&bench, "twice", &[(index, &both), (a, &one("a")), (b, &one("a"))]);
+    shards(&bench, "outside", &[(index, &map(r#""a":"../model.safetensors""#))]);
+
+    let before = fs::read_dir(bench.folder.path()).unwrap().count();
+    let folders = ["missing shard", "extra shard", "twice", "outside"];
+    let names = files.iter().map(|(name, _)| format!("{name}.safetensors"));
+    let mut lines = String::new();
+    for name in names.chain(folders.map(String::from)) {
+        let said = bench.run(&["--to", "metal", &name]);
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{name}: {}", said.err);
+        assert!(said.err.starts_with("error: ") && said.err.lines().count() == 1, "{}", said.err);
+        assert!(said.err.contains(&name), "the place is named: {}", said.err);
+        assert!(said.err.contains("; ") || said.err.contains(": "), "{}", said.err);
+        assert!(!said.err.trim_end().contains(char::is_control), "{name}");
+        lines += &said.err;
+    }
+    assert_eq!(fs::read_dir(bench.folder.path()).unwrap().count(), before, "no output");
+    insta::assert_snapshot!(lines, @r"
+    error: empty.safetensors: the file is empty; download it again
+    error: malformed safetensors, seven bytes.safetensors, byte 0: the file has 7 bytes; a header's length takes 8; the file is cut short or damaged: download it again
+    error: malformed safetensors, truncated.safetensors, tensor `ids`: its bytes end at 8336 of the data, which has 8335; the file is cut short or damaged: download it again
+    error: malformed safetensors, longer.safetensors, byte 8336 of the data: 1 bytes behind the last tensor belong to none; the file is cut short or damaged: download it again
+    error: malformed safetensors, header beyond.safetensors, byte 0: a header of 18446744073709551615 bytes is above the limit of 100000000; give a .safetensors file
+    error: malformed safetensors, header past end.safetensors, byte 0: a header of 1000 bytes does not fit in a file of 10; the file is cut short or damaged: download it again
+    error: malformed safetensors, bad JSON.safetensors, byte 13, tensor `a`: EOF while parsing a value; the file is damaged: download it again
+    error: malformed safetensors, nested JSON.safetensors, byte 12, tensor `a`: invalid type: sequence, expected an object of `dtype`, `shape` and `data_offsets`; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, not UTF-8.safetensors, byte 10: the header is not UTF-8 text; the file is cut short or damaged: download it again
+    error: malformed safetensors, duplicate.safetensors, byte 63: `a` is listed a second time; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, overlap.safetensors, tensor `b`: its bytes begin at 2 of the data, within tensor `a`, which ends at 4; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, hole.safetensors, tensor `b`: bytes 4 to 6 of the data before it belong to no tensor; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, overflow.safetensors, tensor `a`: shape [9223372036854775807, 4] of F16 has 2^64 bits or more; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, wrapping.safetensors, tensor `a`: its bytes begin at 18446744073709551612 and end before, at 4; the program that wrote it has a fault: save it again with another
+    error: malformed safetensors, control letters.safetensors, tensor `\u{1b}[2J\n\u{202e}evil`: shape [5] of U8 takes 5 bytes, the offsets give it 4; the program that wrote it has a fault: save it again with another
+    error: missing shard/model.safetensors.index.json: the index names `model-00002-of-00002.safetensors`, which is not in the folder; download the missing shard
+    error: extra shard/c.safetensors: the index extra shard/model.safetensors.index.json does not name this file; move it out of the folder, or add its tensors to the index
+    error: tensor `a`: it lies in twice/model-00001-of-00002.safetensors and in twice/model-00002-of-00002.safetensors; remove one of the two files, or download the whole checkpoint again
+    error: malformed safetensors index, outside/model.safetensors.index.json, byte 55, tensor `a`: `../model.safetensors` is not the plain name of a file; shards lie beside their index
+    ");
 }

@@ -183,5 +183,9 @@ fn fallback() -> String {
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> Error {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        let found = "there is no such file or folder";
+        return Error::input(path.display().to_string(), found, "check the path");
+    }
     Error::io("read", path.display().to_string(), source)
 }

@@ -150,10 +150,18 @@ fn shards_that_do_not_fit_together_are_named() {
 
 #[test]
 fn the_machines_faults_are_io() {
+    let dir = folder(&[("file", vec![1])]);
+    let error = Source::open(dir.path().join("ckpt/file/below")).expect_err("not a folder");
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    insta::assert_snapshot!(words(&dir, &error), @"cannot read ckpt/file/below");
+}
+
+#[test]
+fn a_path_that_is_not_there_is_the_inputs_fault() {
     let dir = folder(&[]);
     let error = Source::open(dir.path().join("ckpt/none.safetensors")).expect_err("no such file");
-    assert!(matches!(error, Error::Io { .. }), "{error:?}");
-    insta::assert_snapshot!(words(&dir, &error), @"cannot read ckpt/none.safetensors");
+    assert!(matches!(error, Error::Input { .. }), "{error:?}");
+    insta::assert_snapshot!(words(&dir, &error), @"ckpt/none.safetensors: there is no such file or folder; check the path");
 }
 
 #[cfg(unix)]
