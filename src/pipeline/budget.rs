@@ -20,7 +20,7 @@ pub(super) fn memory(plan: &Plan, tensors: &[Tensor]) -> Memory {
     let params =
         |t: usize| plan.tensors[t].bytes_after.saturating_sub(packed(plan, t, code_len(t)));
     let (mut window_bytes, mut params_bytes) = (0, 0);
-    for window in window::windows(&extents) {
+    for window in window::windows(&extents, window::WINDOW) {
         let share = |r: &window::Rows| {
             code_len(r.tensor) * r.rows.len() as u64 / extents[r.tensor].rows.max(1) as u64
         };

@@ -23,6 +23,9 @@ mod sink;
 mod summary;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use prepare::{Job, prepare};
 
 use hash::InputHash;

@@ -40,7 +40,14 @@ impl Transaction {
         let prefix = staging_prefix(target)?;
         remove_stale(&parent, &prefix);
         let staging = parent.join(format!("{prefix}{}", std::process::id()));
-        fs::create_dir(&staging).map_err(|e| io_error("create", &staging, e))?;
+        fs::create_dir(&staging).map_err(|e| match e.kind() {
+            // Stale ones are gone: another container's process of this number, or this process.
+            io::ErrorKind::AlreadyExists => Error::Usage(format!(
+                "another run is writing {}; wait for it, or choose another with --output",
+                target.display()
+            )),
+            _ => io_error("create", &staging, e),
+        })?;
         let lock = lock(&staging).map_err(|e| io_error("lock", &staging, e))?;
         let replace = target.exists();
         Ok(Self { target: target.into(), staging, replace, _lock: lock, finished: false })
@@ -92,7 +99,17 @@ impl Transaction {
         if self.replace {
             // Whatever stood there may have been changed while we worked.
             check_target(&self.target, true)?;
-            exchange(&self.staging, &self.target).map_err(fail)?;
+            match renameat_with(CWD, &self.staging, CWD, &self.target, RenameFlags::EXCHANGE) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    return Err(Error::Usage(format!(
+                        "this file system cannot exchange two folders in one step; remove {} \
+                         first, or choose another with --output",
+                        self.target.display()
+                    )));
+                }
+                Err(e) => return Err(fail(e.into())),
+            }
             sync_dir(&parent_of(&self.target))?;
             // The staging name now holds the old content; dropping removes it.
         } else {
@@ -101,6 +118,13 @@ impl Transaction {
                 // A file system without the flag: a plain rename replaces at most an empty folder.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                     fs::rename(&self.staging, &self.target).map_err(fail)?;
+                }
+                Err(rustix::io::Errno::EXIST) => {
+                    return Err(Error::Usage(format!(
+                        "{} appeared while this run was at work, and is left as it is; replace it \
+                         with --force, or choose another with --output",
+                        self.target.display()
+                    )));
                 }
                 Err(e) => return Err(fail(e.into())),
             }
@@ -159,11 +183,10 @@ impl OutputFile {
 /// Whether `dir` is a folder that this tool wrote: it holds a report with our signature.
 pub fn is_ours(dir: &Path) -> bool {
     use std::io::Read;
-    let mut start = String::new();
-    let read = File::open(dir.join(REPORT))
-        .and_then(|file| file.take(256).read_to_string(&mut start))
-        .is_ok();
-    read && start.contains(SIGNATURE)
+    // Bytes, not text: the cut may fall within a letter of a rule.
+    let mut start = Vec::new();
+    let read = File::open(dir.join(REPORT)).and_then(|file| file.take(256).read_to_end(&mut start));
+    read.is_ok() && start.windows(SIGNATURE.len()).any(|part| part == SIGNATURE.as_bytes())
 }
 
 /// Whether `target` may be written, as [`Transaction::begin`] decides it.
@@ -214,7 +237,10 @@ fn staging_prefix(target: &Path) -> Result<String> {
 fn remove_stale(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(prefix)).unwrap_or_default();
+        let ours = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         if let Ok(_lock) = lock(&entry.path()) {
@@ -243,11 +269,6 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
         }
     }
     file.set_len(len)
-}
-
-/// Puts `new` where `old` is and `old` where `new` was, in one step.
-fn exchange(new: &Path, old: &Path) -> io::Result<()> {
-    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).map_err(Into::into)
 }
 
 /// Syncs every file and folder below `dir`, and `dir`.
@@ -344,8 +365,36 @@ mod tests {
         let living = dir.path().join(".out.twolane-2");
         fs::create_dir(&living).unwrap();
         let _held = lock(&living).unwrap();
+        // Names of others that only look alike.
+        fs::create_dir(dir.path().join(".out.twolane-notes")).unwrap();
+        fs::write(dir.path().join(".out.twolane-3"), "a file").unwrap();
         write_one(&target, false, "new").unwrap();
-        assert_eq!(names(dir.path()), [".out.twolane-2", "out"]);
+        let kept = [".out.twolane-2", ".out.twolane-3", ".out.twolane-notes", "out"];
+        assert_eq!(names(dir.path()), kept);
+    }
+
+    #[test]
+    fn two_runs_for_one_name_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let first = Transaction::begin(&target, false).unwrap();
+        first.write("file", b"first").unwrap();
+        let refused = Transaction::begin(&target, false).unwrap_err();
+        assert!(matches!(&refused, Error::Usage(why) if why.contains("another run is writing")));
+        first.commit().unwrap();
+        assert_eq!(fs::read(target.join("file")).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_folder_is_ours_whatever_letters_its_report_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        for shift in 0..3 {
+            let rules = "é".repeat(300);
+            let report = format!("{{\n{}{SIGNATURE},\n\"rules\": \"{rules}\"}}", " ".repeat(shift));
+            fs::write(dir.path().join(REPORT), report).unwrap();
+            assert!(is_ours(dir.path()));
+        }
     }
 
     #[test]
@@ -356,7 +405,8 @@ mod tests {
         transaction.write("file", b"late").unwrap();
         fs::create_dir(&target).unwrap();
         fs::write(target.join("file"), "early").unwrap();
-        assert!(transaction.commit().is_err());
+        let refused = transaction.commit().unwrap_err();
+        assert!(matches!(&refused, Error::Usage(why) if why.contains("appeared while")));
         assert_eq!(fs::read(target.join("file")).unwrap(), b"early");
         assert_eq!(names(dir.path()), ["out"]);
     }

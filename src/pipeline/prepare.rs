@@ -4,7 +4,7 @@ use super::files::{self, Files};
 use super::hash::InputHash;
 use super::output::{REPORT, Transaction};
 use super::run::{self, Task, Tensor};
-use super::{Progress, budget, scan, summary};
+use super::{Progress, budget, scan, summary, window};
 use crate::plan::{Header, NonFinite, Options, Plan};
 use crate::report::Report;
 use crate::scheme::Scheme;
@@ -22,6 +22,8 @@ pub struct Job {
     folder: PathBuf,
     /// Tensors whose NaN and infinities pass.
     keep: BTreeSet<usize>,
+    /// Elements of a window: what bounds memory. The bytes of the outputs do not depend on it.
+    pub(super) window: usize,
 }
 
 /// Reads the headers of `input` (a file, a folder, an index of shards), and plans.
@@ -46,7 +48,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let files = files::lay_out(&source, &mut plan)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
-    let mut job = Job { source, plan, files, folder, keep };
+    let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
     job.plan.peak_memory_bytes = budget::memory(&job.plan, &job.tensors()?).peak_bytes();
     Ok(job)
 }
@@ -76,7 +78,8 @@ impl Job {
         let mut hash = InputHash::new(input, options.sha256);
         progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
         let out = self.files.create(&transaction)?;
-        let outcomes = run::run(&self.source, &tensors, &out, options.clip, &mut hash, progress)?;
+        let (clip, window) = (options.clip, self.window);
+        let outcomes = run::run(&self.source, &tensors, &out, clip, window, &mut hash, progress)?;
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();
@@ -123,10 +126,11 @@ impl Job {
 
 /// Exchanging a folder that holds the input would remove the input.
 fn refuse_input_inside(source: &Source, folder: &Path) -> Result<()> {
-    let (Ok(folder), Ok(input)) = (folder.canonicalize(), source.folder().canonicalize()) else {
-        return Ok(());
-    };
-    if input.starts_with(&folder) {
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    // A file may be a link to elsewhere, as in the cache of a hub.
+    let files = source.files().iter().map(|file| file.path());
+    let mut places = files.chain([source.folder()]).filter_map(|path| path.canonicalize().ok());
+    if places.any(|place| place.starts_with(&folder)) {
         return Err(Error::Usage(format!(
             "the input lies in the output folder {}; choose another with --output",
             folder.display()

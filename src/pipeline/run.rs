@@ -80,7 +80,8 @@ struct Scratch {
     values: Vec<f16>,
 }
 
-/// Does the work: tells `progress` of input bytes, `hashes` of input that was read.
+/// Does the work in windows of `window` elements: tells `progress` of input bytes, `hashes` of input
+/// that was read.
 ///
 /// # Errors
 /// The first error in the order of tensors and rows, whatever thread met it.
@@ -89,6 +90,7 @@ pub(super) fn run<'a>(
     tensors: &[Tensor<'a>],
     files: &[OutputFile],
     clip: Clip,
+    window: usize,
     hashes: &mut InputHash<'a>,
     progress: &dyn Progress,
 ) -> Result<Vec<Outcome>> {
@@ -96,7 +98,7 @@ pub(super) fn run<'a>(
     let mut active: Vec<Option<Active<'a>>> = (0..tensors.len()).map(|_| None).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut codes = Vec::new();
-    for window in window::windows(&extents) {
+    for window in window::windows(&extents, window) {
         begin(&window, tensors, clip, &mut active)?;
         let last = window.last().expect("a window is never empty");
         let whole = last.rows.end == extents[last.tensor].rows;

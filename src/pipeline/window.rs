@@ -40,26 +40,26 @@ impl Extent {
         (PIECE / self.cols.max(1) / unit).max(1) * unit
     }
 
-    /// Rows of the largest part of this tensor that a window takes.
-    fn window_rows(self) -> usize {
+    /// Rows of the largest part of this tensor that a window of so many elements takes.
+    fn window_rows(self, window: usize) -> usize {
         let piece = self.piece_rows();
-        (WINDOW / self.cols.max(1) / piece).max(1) * piece
+        (window / self.cols.max(1) / piece).max(1) * piece
     }
 }
 
-/// Cuts tensors, in order, into windows. A tensor that does not fit a window of its own is spread
+/// Cuts tensors, in order, into windows of at most `bound` elements, or one piece. A tensor that does not fit a window of its own is spread
 /// over several; one without elements appears once, with no rows.
-pub(super) fn windows(extents: &[Extent]) -> Vec<Vec<Rows>> {
+pub(super) fn windows(extents: &[Extent], bound: usize) -> Vec<Vec<Rows>> {
     let mut windows = Vec::new();
     let mut open: Vec<Rows> = Vec::new();
     let mut filled = 0;
     for (tensor, extent) in extents.iter().enumerate() {
-        let step = extent.window_rows();
+        let step = extent.window_rows(bound);
         let mut start = 0;
         loop {
             let end = extent.rows.min(start + step);
             let size = (end - start) * extent.cols;
-            if filled + size > WINDOW && !open.is_empty() {
+            if filled + size > bound && !open.is_empty() {
                 windows.push(std::mem::take(&mut open));
                 filled = 0;
             }
@@ -108,7 +108,7 @@ mod tests {
         ];
         let mut next = vec![0; extents.len()];
         let mut last = 0;
-        for window in windows(&extents) {
+        for window in windows(&extents, WINDOW) {
             let size: usize = window.iter().map(|r| r.rows.len() * extents[r.tensor].cols).sum();
             let rows = |r: &Rows| extents[r.tensor].piece_rows();
             assert!(
