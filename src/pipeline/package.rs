@@ -43,6 +43,10 @@ pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> 
             Some((i, Layer { name: t.name.clone(), shape: t.shape.clone(), storage }))
         })
         .unzip();
+    for tensor in plan.tensors.iter_mut().filter(|t| t.storage.is_none()) {
+        let why = format!("{} is no type of a weight there", tensor.dtype);
+        tensor.notes.push(format!("not in the .mlpackage: {why}"));
+    }
     let options =
         model::Options { layers: plan.options.layers.clone(), ..model::Options::default() };
     let package = layer_package(&layers, plan.options.target, &options)?;
