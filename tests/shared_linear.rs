@@ -78,9 +78,10 @@ fn errors_are_never_above_those_of_coremltools() {
                     let their_db = sqnr_db(signal, noise).expect("a signal");
                     assert!(noise > 0.0, "{package} {tensor} is not compressed");
                     let mut line = format!("{package} {tensor}: theirs {their_db:.3}");
-                    // The default range is never worse. The whole range is the same as theirs, but for
-                    // the rounding of their FP16 arithmetic, which can be lucky on few weights.
-                    for (clip, tolerance) in [(Clip::Mse, 0.001), (Clip::None, 0.005)] {
+                    // By default never worse. Without a search it is their method, but they compute
+                    // scales in FP16: in fc3 of mlp, 4 bits asymmetric, 6 of 30 scales come out
+                    // otherwise (all zero points alike) and are 0.0011 dB better there.
+                    for (clip, tolerance) in [(Clip::Mse, 0.001), (Clip::None, 0.0015)] {
                         let weights = Weights {
                             name: tensor,
                             dtype: FloatType::F16,

@@ -5,8 +5,9 @@
 //! with: a matrix of 4096 × 14336, Student's t with 5 degrees of freedom times 0.02, one weight in a
 //! thousand 4 to 12 times larger, log-normal row scales. Medians.
 //!
-//! The last column but one counts processor time instead of time on the clock (Linux only): on a busy
-//! machine it is the steadier of the two.
+//! `GB/CPU-s` counts processor time instead of time on the clock, and `cores` is the one over the
+//! other: how many cores the run really had (Linux only). A line for two threads that had one core
+//! says nothing about two.
 
 use half::f16;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -48,7 +49,10 @@ fn on_this_pool(threads: usize, weights: Weights, filter: &[String]) {
     });
     let limit = bytes as f64 / memcpy / 1e9;
     println!("\n{threads} thread(s): memcpy {limit:.1} GB/s");
-    println!("{:<34} {:>6} {:>8} {:>9} {:>8}", "", "GB/s", "/memcpy", "GB/CPU-s", "SQNR dB");
+    println!(
+        "{:<34} {:>6} {:>8} {:>9} {:>6} {:>8}",
+        "", "GB/s", "/memcpy", "GB/CPU-s", "cores", "SQNR dB"
+    );
     let channel = LinearGranularity::Channel { axis: 0 };
     let input = LinearGranularity::Channel { axis: 1 };
     let block = LinearGranularity::Block { size: 32 };
@@ -101,7 +105,11 @@ fn on_this_pool(threads: usize, weights: Weights, filter: &[String]) {
         let speed = bytes as f64 / seconds / 1e9;
         let sqnr = stats.sqnr_db().map_or(String::new(), |db| format!("{db:.3}"));
         let per_busy = busy.map_or(String::new(), |s| format!("{:.2}", bytes as f64 / s / 1e9));
-        println!("{name:<34} {speed:>6.2} {:>8.2} {per_busy:>9} {sqnr:>8}", speed / limit);
+        let cores = busy.map_or(String::new(), |s| format!("{:.2}", s / seconds));
+        println!(
+            "{name:<34} {speed:>6.2} {:>8.2} {per_busy:>9} {cores:>6} {sqnr:>8}",
+            speed / limit
+        );
     }
 }
 
