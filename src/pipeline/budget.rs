@@ -15,7 +15,7 @@ const TENSOR: u64 = 8 << 10;
 
 /// What a run of this plan holds at once.
 pub(super) fn memory(plan: &Plan, tensors: &[Tensor]) -> Memory {
-    let extents: Vec<Extent> = tensors.iter().map(|t| run::extent(&t.task)).collect();
+    let extents: Vec<Extent> = tensors.iter().map(run::extent).collect();
     let code_len = |t: usize| (tensors[t].codes[0] * tensors[t].codes[1]) as u64;
     let params =
         |t: usize| plan.tensors[t].bytes_after.saturating_sub(packed(plan, t, code_len(t)));

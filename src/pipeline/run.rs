@@ -84,7 +84,8 @@ struct Scratch {
 /// that was read.
 ///
 /// # Errors
-/// The first error in the order of tensors and rows, whatever thread met it.
+/// Of the first window that has one, whatever thread met it: the first tensor whose quantizer cannot
+/// be prepared, else the first piece that cannot be encoded.
 pub(super) fn run<'a>(
     source: &'a Source,
     tensors: &[Tensor<'a>],
@@ -94,7 +95,7 @@ pub(super) fn run<'a>(
     hashes: &mut InputHash<'a>,
     progress: &dyn Progress,
 ) -> Result<Vec<Outcome>> {
-    let extents: Vec<Extent> = tensors.iter().map(|t| extent(&t.task)).collect();
+    let extents: Vec<Extent> = tensors.iter().map(extent).collect();
     let mut active: Vec<Option<Active<'a>>> = (0..tensors.len()).map(|_| None).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut codes = Vec::new();
@@ -127,18 +128,19 @@ pub(super) fn run<'a>(
     Ok(outcomes)
 }
 
-/// Rows, columns and granule of a task. Without a quantizer, a row is a row of the shape; copied
-/// bytes are rows of one.
-pub(super) fn extent(task: &Task) -> Extent {
-    match task {
-        Task::Quantize(weights, scheme) => Extent {
-            rows: weights.rows(),
-            cols: weights.cols(),
-            granule: quantize::granule_rows(*scheme),
-        },
-        Task::Convert { weights, .. } => Extent { rows: weights.len(), cols: 1, granule: 1 },
-        Task::Copy(bytes) => Extent { rows: bytes.len(), cols: 1, granule: 1 },
-    }
+/// The extent of a tensor's work. Rows are those of the weight where codes are made; values that
+/// are converted and bytes that are copied are rows of one.
+pub(super) fn extent(tensor: &Tensor) -> Extent {
+    let (rows, cols, granule, rows_per_code) = match tensor.task {
+        Task::Quantize(weights, scheme) => {
+            let rows = weights.rows();
+            let rows_per_code = rows / tensor.codes[0].max(1);
+            (rows, weights.cols(), quantize::granule_rows(scheme), rows_per_code)
+        }
+        Task::Convert { weights, .. } => (weights.len(), 1, 1, 1),
+        Task::Copy(bytes) => (bytes.len(), 1, 1, 1),
+    };
+    Extent { rows, cols, granule, rows_per_code }
 }
 
 /// Prepares the quantizers of the tensors that this window begins.

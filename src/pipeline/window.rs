@@ -21,6 +21,8 @@ pub(super) struct Extent {
     pub(super) cols: usize,
     /// Pieces start at multiples of this many rows.
     pub(super) granule: usize,
+    /// Rows of weights behind one row of codes: several where vectors run along the rows.
+    pub(super) rows_per_code: usize,
 }
 
 /// Some rows of one tensor.
@@ -33,10 +35,10 @@ pub(super) struct Rows {
 }
 
 impl Extent {
-    /// Rows of a piece: about [`PIECE`] elements, and a multiple of the granule and of 8, so that a
-    /// stream of any number of bits starts each piece on a whole byte.
+    /// Rows of a piece: about [`PIECE`] elements, and a multiple of the granule and of 8 rows of
+    /// codes, so that a stream of any number of bits starts each piece on a whole byte.
     pub(super) fn piece_rows(self) -> usize {
-        let unit = lcm(self.granule.max(1), 8);
+        let unit = lcm(self.granule.max(1), 8 * self.rows_per_code.max(1));
         (PIECE / self.cols.max(1) / unit).max(1) * unit
     }
 
@@ -100,11 +102,11 @@ mod tests {
     #[test]
     fn windows_cover_every_row_once_in_order_and_respect_the_bound() {
         let extents = [
-            Extent { rows: 0, cols: 16, granule: 1 },
-            Extent { rows: 20_000, cols: 4096, granule: 1 },
-            Extent { rows: 1, cols: 1, granule: 1 },
-            Extent { rows: 4096, cols: 14_336, granule: 16 },
-            Extent { rows: 3, cols: 40_000_000, granule: 1 },
+            Extent { rows: 0, cols: 16, granule: 1, rows_per_code: 1 },
+            Extent { rows: 20_000, cols: 4096, granule: 1, rows_per_code: 1 },
+            Extent { rows: 1, cols: 1, granule: 1, rows_per_code: 1 },
+            Extent { rows: 4096, cols: 14_336, granule: 16, rows_per_code: 1 },
+            Extent { rows: 3, cols: 40_000_000, granule: 1, rows_per_code: 1 },
         ];
         let mut next = vec![0; extents.len()];
         let mut last = 0;
@@ -127,11 +129,15 @@ mod tests {
 
     #[test]
     fn a_piece_starts_on_a_whole_byte_at_any_width_and_on_a_granule() {
-        for granule in [1, 2, 3, 12, 16] {
-            for cols in [1, 63, 172, 14_336, 1 << 24] {
-                let rows = Extent { rows: 1 << 20, cols, granule }.piece_rows();
+        for (granule, rows_per_code) in [(1, 1), (2, 1), (3, 1), (12, 1), (2, 2), (4, 4), (12, 4)] {
+            for cols in [1, 3, 27, 63, 172, 14_336, 1 << 24] {
+                let extent = Extent { rows: 1 << 20, cols, granule, rows_per_code };
+                let rows = extent.piece_rows();
                 assert_eq!(rows % granule, 0);
-                assert_eq!(rows % 8, 0);
+                for bits in [1, 2, 3, 4, 6, 8] {
+                    let stream = rows / rows_per_code * cols * bits;
+                    assert_eq!(stream % 8, 0, "{bits} bits, {extent:?}");
+                }
             }
         }
     }
