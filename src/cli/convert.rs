@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use twolane::pipeline;
-use twolane::plan::{Options, Rule};
+use twolane::plan::{Options, Rule, pattern_of_names};
 use twolane::{Error, Result};
 
 /// The largest file of rules.
@@ -49,14 +49,8 @@ fn options(args: &Convert) -> Result<Options> {
     if let Some(file) = &args.rules {
         rules.extend(read_rules(file)?);
     }
-    let layers = match &args.layers {
-        None => None,
-        Some(pattern) => Some(regex::Regex::new(pattern).map_err(|error| {
-            let text = error.to_string();
-            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            Error::Usage(format!("--layers '{pattern}' is not a regular expression: {why}"))
-        })?),
-    };
+    let layers = args.layers.as_deref().map(pattern_of_names).transpose();
+    let layers = layers.map_err(|why| Error::Usage(format!("--layers: {why}")))?;
     Ok(Options {
         scheme: args.scheme.unwrap_or(default.scheme),
         rules,

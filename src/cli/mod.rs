@@ -11,6 +11,7 @@ use args::{Cli, Command};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, parser::ValueSource};
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 use twolane::Error;
 
@@ -70,8 +71,11 @@ fn refuse_stray_flags(matches: &ArgMatches, subcommand: &str) -> Result<(), Erro
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, convert, command } = cli;
     if let Some(threads) = global.threads {
-        // It fails only if a pool exists already, and this is the first use.
-        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+        // A pool does not exist yet, for this is the first use: only the machine can refuse.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+        let refused =
+            |error| Error::io("start", format!("{threads} threads"), io::Error::other(error));
+        pool.map_err(refused)?;
     }
     match command {
         None => convert::run(&convert, &global),

@@ -6,8 +6,15 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`prepare`] | input and options → plan, layouts, sinks |
+//! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
+//! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
+//! | `sink` | one such place |
+//! | `budget` | how much memory the run will take |
 //! | `run` | windows of tensors through quantizers into sinks |
 //! | `window` | the order of the work, and its bound in memory |
+//! | `bytes` | codes, parameters and values as the bytes of a file |
+//! | `hash` | hashes of the input, while its pages are in memory |
+//! | `summary` | plan and outcomes → report |
 //! | [`output`] | the output folder as one transaction |
 
 mod budget;

@@ -1,20 +1,17 @@
 //! The .mlpackage of a run: a layer package, lowered, and its place among the files.
 
-use super::bytes::{self, param_bytes};
+use super::bytes::param_bytes;
 use super::files::{Files, bits, float_of};
 use super::output::Transaction;
 use super::sink::{Content, Sink};
 use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
 };
-use crate::formats::prost::Message;
-use crate::graph::weight::{Data, Part, Slot, Storage};
+use crate::graph::weight::{Data, Part, Slot};
 use crate::graph::{Lowered, lower};
 use crate::model::{self, Layer, layer_package};
 use crate::plan::{Output, Plan};
 use crate::quantize::Params;
-use crate::scheme::Float;
-use crate::source::Source;
 use crate::{Error, Result};
 
 /// A package whose model still lacks its smallest parameters.
@@ -59,7 +56,7 @@ pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> 
     let lowered = lower(&package.program, plan.options.target)?;
 
     let folder = format!("{stem}.mlpackage");
-    let model = lowered.model.encode_to_vec();
+    let model = lowered.model.to_bytes();
     let manifest = Manifest::new(blake3::hash(&model).as_bytes()).to_json().into_bytes();
     let path = format!("{folder}/{MANIFEST_PATH}");
     files.add(Output::Mlpackage, path, manifest.len() as u64, vec![(0, manifest)]);
@@ -113,45 +110,24 @@ impl Package {
     pub(super) fn write<'p>(
         &self,
         transaction: &Transaction,
-        source: &Source,
         plan: &Plan,
         params: impl Fn(usize) -> Option<&'p Params>,
     ) -> Result<()> {
         let mut lowered = self.lowered.clone();
         for slot in self.lowered.small() {
             let planned = &plan.tensors[slot.tensor];
-            let bytes = match (&planned.storage, slot.part) {
-                (Some(Storage::Dense(_)), _) => {
-                    let float = float_of(planned)?;
-                    dense(source, slot.tensor, float)?
-                }
-                (Some(storage), part) => {
-                    let operand = storage.operands().into_iter().find(|(p, _)| *p == part);
-                    let params = params(slot.tensor);
-                    let (Some((_, operand)), Some(params)) = (operand, params) else {
-                        return Err(Error::bug(&planned.name, "its parameters were not kept"));
-                    };
-                    param_bytes(params, part, bits(operand))?
-                }
-                (None, _) => return Err(Error::bug(&planned.name, "no storage, but in a model")),
+            let operands = planned.storage.iter().flat_map(|storage| storage.operands());
+            let operand = operands.into_iter().find(|(part, _)| *part == slot.part);
+            let (Some((part, operand)), Some(params)) = (operand, params(slot.tensor)) else {
+                return Err(Error::bug(&planned.name, "its parameters were not kept"));
             };
-            lowered.fill(slot, &bytes)?;
+            lowered.fill(slot, &param_bytes(params, part, bits(operand))?)?;
         }
-        let model = lowered.model.encode_to_vec();
+        let model = lowered.model.to_bytes();
         if model.len() as u64 != self.bytes {
             return Err(Error::bug(&self.path, "its size is not the planned one"));
         }
         transaction.create_dir(&self.weights)?;
         transaction.write(&self.path, &model)
     }
-}
-
-/// The bytes of a small tensor that stays in float; its values were checked by the run.
-fn dense(source: &Source, tensor: usize, to: Float) -> Result<Vec<u8>> {
-    let tensor = &source.tensors()[tensor];
-    let weights =
-        source.weights(tensor).ok_or_else(|| Error::bug(&tensor.name, "no float type"))?;
-    let mut out = Vec::new();
-    bytes::convert(weights, 0..weights.len(), to, true, &mut out)?;
-    Ok(out)
 }

@@ -83,7 +83,7 @@ impl Job {
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();
-            package.write(&transaction, &self.source, &self.plan, params)?;
+            package.write(&transaction, &self.plan, params)?;
         }
         let report = summary::report(&self.plan, &self.source, hash.into_hashes(), outcomes);
         transaction.write(REPORT, report.to_json().as_bytes())?;

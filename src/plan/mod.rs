@@ -18,12 +18,12 @@ mod table;
 
 pub use options::{NonFinite, Options, Output, UnknownWord};
 pub use policy::Chosen;
-pub use rules::Rule;
+pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
 use crate::graph::weight::Storage;
-use crate::scheme::{Float, Scheme};
+use crate::scheme::Scheme;
 use crate::tensor::FloatType;
 use serde::Serialize;
 
@@ -65,7 +65,7 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// An estimate of the peak of anonymous memory; see [`memory`].
     pub peak_memory_bytes: u64,
-    /// What the user should know: rules that matched nothing, percentiles that lose, ...
+    /// What the user should know: rules that matched nothing, layers that were left out, ...
     pub warnings: Vec<String>,
     /// The options that this plan follows.
     pub options: Options,
@@ -132,10 +132,10 @@ impl Plan {
         let planned = &mut self.tensors[tensor];
         let scheme = match planned.scheme {
             Some(Scheme::Float(_)) | None => return planned.notes.push(why),
-            Some(Scheme::Linear(_) | Scheme::Palette(_)) => Scheme::Float(Float::F16),
+            Some(Scheme::Linear(_) | Scheme::Palette(_)) => Scheme::Float(self.options.float()),
         };
         let storage = Storage::planned(scheme, &planned.shape, tensor);
-        planned.bytes_after = storage.operands().iter().map(|(_, o)| o.byte_len()).sum();
+        planned.bytes_after = storage.byte_len();
         planned.storage = Some(storage);
         planned.scheme = Some(scheme);
         planned.notes.push(format!("left in {scheme}: {why}"));

@@ -2,7 +2,7 @@
 
 use super::Rule;
 use crate::formats::metal_blob::Lanes;
-use crate::scheme::{Clip, Linear, LinearBits, LinearGranularity, Scheme};
+use crate::scheme::{Clip, Float, Linear, LinearBits, LinearGranularity, Scheme};
 use crate::target::Target;
 use regex::Regex;
 use serde::{Serialize, Serializer};
@@ -73,6 +73,14 @@ impl Options {
     pub fn folder(&self, stem: &str) -> PathBuf {
         let scheme = self.scheme.to_string().replace(',', "-").replace(':', "");
         self.output.clone().unwrap_or_else(|| format!("{stem}-{scheme}").into())
+    }
+
+    /// What tensors become that no scheme quantizes: FP16, or FP32 where `--scheme` is `float32`.
+    pub(super) fn float(&self) -> Float {
+        match self.scheme {
+            Scheme::Float(float) => float,
+            Scheme::Linear(_) | Scheme::Palette(_) => Float::F16,
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 use super::{Header, Options, Output, PlannedTensor, Rule, fit::fit};
 use crate::graph::lower::supports;
 use crate::graph::weight::Storage;
-use crate::scheme::{Float, Scheme};
+use crate::scheme::Scheme;
 use crate::target::Target;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
@@ -77,10 +77,9 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
         }
     }
     let storage = scheme.map(|scheme| Storage::planned(scheme, &header.shape, index));
-    let stored = |s: &Storage| s.operands().iter().map(|(_, operand)| operand.byte_len()).sum();
     // The shape of an empty tensor may overflow before its zero is met.
     let bytes_after = match &storage {
-        Some(storage) if header.elements() > 0 => stored(storage),
+        Some(storage) if header.elements() > 0 => storage.byte_len(),
         _ => header.bytes,
     };
     Ok(PlannedTensor {
@@ -128,9 +127,9 @@ fn settle(
         let why = format!("{} is not F16, BF16 or F32: copied as it is", header.dtype);
         return (None, vec![why]);
     }
-    let float = match (requested, options.scheme) {
-        (Some(Scheme::Float(float)), _) | (_, Scheme::Float(float)) => float,
-        _ => Float::F16,
+    let float = match requested {
+        Some(Scheme::Float(float)) => float,
+        _ => options.float(),
     };
     let why = if header.elements() == 0 {
         "it holds no elements".into()
@@ -156,8 +155,7 @@ fn settle(
 
 /// A note where tables and scales outweigh what the codes save.
 fn outgrown(scheme: Scheme, header: &Header) -> Option<String> {
-    let storage = Storage::planned(scheme, &header.shape, 0);
-    let stored: u64 = storage.operands().iter().map(|(_, operand)| operand.byte_len()).sum();
+    let stored = Storage::planned(scheme, &header.shape, 0).byte_len();
     let float = header.elements().saturating_mul(2);
     (stored >= float).then(|| format!("{stored} bytes, no fewer than the {float} of float16"))
 }

@@ -66,14 +66,21 @@ impl Rule {
             return Err("the pattern is empty; `.` matches every name".into());
         }
         let scheme = scheme.parse().map_err(|e: crate::scheme::ParseError| e.to_string())?;
-        let pattern = Regex::new(pattern).map_err(|error| {
-            // The last line of the regex crate's drawing says what is wrong.
-            let text = error.to_string();
-            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("`{pattern}` is not a regular expression: {why}")
-        })?;
-        Ok(Self { pattern, scheme, place })
+        Ok(Self { pattern: pattern_of_names(pattern)?, scheme, place })
     }
+}
+
+/// A pattern of tensor names, unanchored.
+///
+/// # Errors
+/// What is wrong with it, in one line.
+pub fn pattern_of_names(pattern: &str) -> std::result::Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| {
+        // The last line of the regex crate's drawing says what is wrong.
+        let text = error.to_string();
+        let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("`{pattern}` is not a regular expression: {why}")
+    })
 }
 
 #[derive(Deserialize)]

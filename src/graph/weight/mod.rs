@@ -202,6 +202,11 @@ impl Storage {
         }
     }
 
+    /// Bytes of all [operands](Self::operands) in a file, without what a file puts between them.
+    pub fn byte_len(&self) -> u64 {
+        self.operands().iter().map(|(_, operand)| operand.byte_len()).sum()
+    }
+
     /// The type of the weights that operations see.
     pub fn dtype(&self) -> DataType {
         match self {
