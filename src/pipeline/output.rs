@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 /// A folder of ours holds this file; `--force` replaces only such folders.
 pub const REPORT: &str = "report.json";
@@ -161,13 +162,12 @@ impl OutputFile {
         self.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &self.name, e))
     }
 
-    /// Asks the system to bring what was written so far to the disk, and waits for it. Called
-    /// while other threads compute, it leaves less for the end.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn flush(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io("sync", &self.name, e))
+    /// Asks the system to begin to bring what was written to the disk, without waiting for it. A
+    /// hint: where it is not understood, the sync at the end does all the work.
+    fn begin_writeback(&self) {
+        // On Linux, pages that are "not needed" are written if they are dirty.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     /// The file's length now.
@@ -178,6 +178,29 @@ impl OutputFile {
         let metadata = self.file.metadata().map_err(|e| Error::io("read", &self.name, e))?;
         Ok(metadata.len())
     }
+}
+
+/// Runs `work` beside a thread that has the system write `files` to the disk whenever `work` calls
+/// its argument: the disk writes while the processor computes, and the sync at the end has little
+/// left to do.
+///
+/// # Errors
+/// Those of `work`.
+pub fn writing_behind<T>(
+    files: &[OutputFile],
+    work: impl FnOnce(&dyn Fn()) -> Result<T>,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        // One request may wait; more would ask for the same.
+        let (ask, asked) = mpsc::sync_channel::<()>(1);
+        scope.spawn(move || {
+            asked.iter().for_each(|()| files.iter().for_each(OutputFile::begin_writeback));
+        });
+        work(&|| {
+            // A full channel holds the same request already.
+            let _ = ask.try_send(());
+        })
+    })
 }
 
 /// Whether `dir` is a folder that this tool wrote: it holds a report with our signature.

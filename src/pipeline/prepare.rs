@@ -2,8 +2,8 @@
 
 use super::files::{self, Files};
 use super::hash::InputHash;
-use super::output::{REPORT, Transaction};
-use super::run::{self, Task, Tensor};
+use super::output::{self, REPORT, Transaction};
+use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, scan, summary, window};
 use crate::plan::{Header, NonFinite, Options, Plan};
 use crate::report::Report;
@@ -78,8 +78,15 @@ impl Job {
         let mut hash = InputHash::new(input, options.sha256);
         progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
         let out = self.files.create(&transaction)?;
-        let (clip, window) = (options.clip, self.window);
-        let outcomes = run::run(&self.source, &tensors, &out, clip, window, &mut hash, progress)?;
+        let work = Work {
+            source: &self.source,
+            tensors: &tensors,
+            files: &out,
+            clip: options.clip,
+            window: self.window,
+        };
+        let outcomes =
+            output::writing_behind(&out, |written| run::run(&work, &mut hash, progress, written))?;
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();

@@ -73,6 +73,20 @@ struct Piece<'b> {
     codes: &'b mut [u8],
 }
 
+/// What a run works on.
+pub(super) struct Work<'w, 'a> {
+    /// The input.
+    pub(super) source: &'a Source,
+    /// What is done with each of its tensors.
+    pub(super) tensors: &'w [Tensor<'a>],
+    /// The files that their sinks name.
+    pub(super) files: &'w [OutputFile],
+    /// How ranges of linear codes are chosen.
+    pub(super) clip: Clip,
+    /// Elements of a window.
+    pub(super) window: usize,
+}
+
 /// Buffers of one thread, reused from piece to piece.
 #[derive(Default)]
 struct Scratch {
@@ -80,21 +94,19 @@ struct Scratch {
     values: Vec<f16>,
 }
 
-/// Does the work in windows of `window` elements: tells `progress` of input bytes, `hashes` of input
-/// that was read.
+/// Does the work: tells `progress` of input bytes, `hashes` of input that was read, and calls
+/// `written` after each window.
 ///
 /// # Errors
 /// Of the first window that has one, whatever thread met it: the first tensor whose quantizer cannot
 /// be prepared, else the first piece that cannot be encoded.
 pub(super) fn run<'a>(
-    source: &'a Source,
-    tensors: &[Tensor<'a>],
-    files: &[OutputFile],
-    clip: Clip,
-    window: usize,
+    work: &Work<'_, 'a>,
     hashes: &mut InputHash<'a>,
     progress: &dyn Progress,
+    written: &dyn Fn(),
 ) -> Result<Vec<Outcome>> {
+    let &Work { source, tensors, files, clip, window } = work;
     let extents: Vec<Extent> = tensors.iter().map(extent).collect();
     let mut active: Vec<Option<Active<'a>>> = (0..tensors.len()).map(|_| None).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
@@ -123,6 +135,7 @@ pub(super) fn run<'a>(
                 source.done(&source.tensors()[rows.tensor]);
             }
         }
+        written();
     }
     hashes.finish();
     Ok(outcomes)
