@@ -137,6 +137,7 @@ fn words_that_make_no_sense_are_usage_errors_that_teach() {
         (&["--to", "metal,onnx", "model.safetensors"],      "dense"),
         (&["--layout", "k8", "model.safetensors"],          "k4"),
         (&["--threads", "0", "model.safetensors"],          "threads"),
+        (&["--threads", "99999", "model.safetensors"],      "threads"),
         (&["--layers", "(", "model.safetensors"],           "--layers"),
         (&["--rule", "mlp", "model.safetensors"],           "REGEX=SCHEME"),
         (&["--rules", "none.toml", "model.safetensors"],    "no such file"),

@@ -27,4 +27,3 @@ pub mod weight_blob;
 
 pub use error::{Error, Result};
 pub use half;
-pub use prost;

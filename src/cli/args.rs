@@ -2,7 +2,6 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use twolane::plan::{Lanes, NonFinite, Output};
 use twolane::scheme::{Clip, Scheme};
@@ -73,8 +72,8 @@ pub(crate) struct Global {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Threads to work on; the bytes are the same on any number [default: one a core]
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
 }
 
 /// The default command. Nothing has a clap default: a value means that it was given.

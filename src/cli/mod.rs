@@ -72,7 +72,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, convert, command } = cli;
     if let Some(threads) = global.threads {
         // A pool does not exist yet, for this is the first use: only the machine can refuse.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
         let refused =
             |error| Error::io("start", format!("{threads} threads"), io::Error::other(error));
         pool.map_err(refused)?;

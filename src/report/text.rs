@@ -46,7 +46,12 @@ impl Report {
         }
         out.push('\n');
         if t.quantized > 0 {
-            let sqnr = t.sqnr_db.map_or("none to give".into(), |db| format!("{db:.2} dB"));
+            let noisy = self.tensors.iter().flat_map(|t| &t.error).any(|error| error.noise > 0.0);
+            let sqnr = match t.sqnr_db {
+                Some(db) => format!("{db:.2} dB"),
+                None if noisy => "no signal".into(),
+                None => "exact".into(),
+            };
             let _ = writeln!(out, "SQNR of all quantized weights: {sqnr}");
         }
         for output in &self.outputs {

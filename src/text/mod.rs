@@ -7,7 +7,7 @@ mod plot;
 mod table;
 
 pub use plot::{bars, curve};
-pub use table::{Align, Column, Table};
+pub use table::{Column, Table};
 
 use std::borrow::Cow;
 

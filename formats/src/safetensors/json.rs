@@ -14,9 +14,13 @@ const SHOWN_CHARS: usize = 120;
 
 /// A name from a file as it may be printed: control characters escaped, long names cut.
 pub fn shown(name: &str) -> String {
-    let escaped = name.chars().flat_map(char::escape_debug);
-    let mut text: String = escaped.take(SHOWN_CHARS).collect();
-    if text.chars().count() == SHOWN_CHARS {
+    cut(name.chars().flat_map(char::escape_debug), SHOWN_CHARS)
+}
+
+/// At most `most` characters, and `…` where there are more.
+fn cut(mut chars: impl Iterator<Item = char>, most: usize) -> String {
+    let mut text: String = chars.by_ref().take(most).collect();
+    if chars.next().is_some() {
         text.push('…');
     }
     text
@@ -104,15 +108,7 @@ impl Trail {
 
 /// [`shown`] for a parser's sentence: its own quotes stay as they are.
 fn plain(words: &str) -> String {
-    let mut text: String = words
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(2 * SHOWN_CHARS)
-        .collect();
-    if text.chars().count() == 2 * SHOWN_CHARS {
-        text.push('…');
-    }
-    text
+    cut(words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }), 2 * SHOWN_CHARS)
 }
 
 /// The byte of `text` at which a JSON reader stopped; serde_json tells line and column, both from
