@@ -280,6 +280,18 @@ fn every_output_holds_the_same_values_at_the_planned_size() {
 }
 
 #[test]
+fn packed_codes_of_vectors_do_not_overlap_where_pieces_meet() {
+    // Several pieces, and an odd number of columns: eight rows of weights are two or four rows of
+    // codes, whose bits fill no whole number of bytes.
+    let (_kept, tall) = input(&[("tall.weight", Dtype::F16, &[65_536, 3], halves(65_536 * 3, 1))]);
+    for scheme in ["palette-1,vector:4", "palette-3,vector:4", "palette-1,vector:2"] {
+        let run = Run::new(&tall, &Options { lanes: Lanes::Row, ..options(scheme) }).unwrap();
+        check_package(&run);
+        check_blob(&run);
+    }
+}
+
+#[test]
 fn every_tensor_of_the_edges_has_an_outcome_that_is_said() {
     let schemes = [
         "linear-int8",
