@@ -2,8 +2,8 @@
 //!
 //! | item | what it does |
 //! |---|---|
-//! | [`pack`], [`pack_groups`] | a row-major matrix of codes into a plane, or a run of a plane |
-//! | [`runs`] | where the planes of bands of rows lie in the plane of all rows |
+//! | [`pack()`], [`pack_groups`] | a row-major matrix of codes into a plane, or a run of a plane |
+//! | [`runs()`] | where the planes of bands of rows lie in the plane of all rows |
 //! | [`transpose_params`] | `[N, blocks]` → `[blocks, N]` |
 //! | [`encoding`], [`part`] | a scheme and its parts in the words of the blob |
 //!

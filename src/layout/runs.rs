@@ -15,7 +15,7 @@ pub struct Run {
 }
 
 /// The runs of a band `rows` of a matrix `[n_total, cols]`, one byte a code, in the order of both
-/// planes. The band's own plane is the one that [`pack`](super::pack) makes of its rows alone.
+/// planes. The band's own plane is the one that [`pack`](super::pack()) makes of its rows alone.
 ///
 /// `row` and `o2` have one run; `k2` and `k4` have one for each group of columns, of
 /// `rows.len() · lane` bytes at `(group · n_total + rows.start) · lane`.

@@ -1,11 +1,11 @@
 //! The way: read → plan → quantize → lay out → write → report.
 //!
-//! [`prepare`] reads headers only and fixes every byte count and offset; [`Job::run`] obeys. What a
+//! [`prepare()`] reads headers only and fixes every byte count and offset; [`Job::run`] obeys. What a
 //! run knows of an output format is a list of sinks: places in files that want a part of a tensor.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`prepare`] | input and options → plan, layouts, sinks |
+//! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `sink` | one such place |

@@ -28,7 +28,7 @@ pub(super) struct Package {
 /// Adds `STEM.mlpackage` to the files: its blobs become sinks.
 ///
 /// # Errors
-/// As [`layer_package`] and [`lower`].
+/// As [`layer_package()`] and [`lower()`].
 pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> {
     // Tensors that are only copied have no storage that a package could hold.
     let (places, layers): (Vec<usize>, Vec<Layer>) = plan

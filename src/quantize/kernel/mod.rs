@@ -1,15 +1,15 @@
 //! The arithmetic on eight weights at a time.
 //!
-//! Every routine is written once, over the operations of [`Lanes`]: eight f32 lanes in which weight
+//! Every routine is written once, over the operations of `Lanes`: eight f32 lanes in which weight
 //! `i` of a segment has lane `i mod 8`. A processor's own instructions only fill in those
 //! operations, each of them exact or rounded as IEEE 754 says (no fused multiply-add), so codes,
 //! parameters and statistics are the same, bit for bit, on every processor.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`scan`] | the largest magnitude or the extent of segments, by integer comparison |
-//! | [`encode`] | codes and error sums; decoding |
-//! | [`search`] | the error of candidate ranges |
+//! | `scan` | the largest magnitude or the extent of segments, by integer comparison |
+//! | `encode` | codes and error sums; decoding |
+//! | `search` | the error of candidate ranges |
 //! | `portable`, `avx2`, `neon` | the eight lanes |
 
 #[cfg(target_arch = "x86_64")]

@@ -16,7 +16,7 @@ pub(super) fn largest_bits(dtype: FloatType) -> u16 {
 /// The error for the first weight in a region that is not finite or is beyond FP16's range.
 ///
 /// # Errors
-/// [`Error::Input`], if there is one.
+/// [`crate::Error::Input`], if there is one.
 pub(super) fn check(weights: &Weights, region: &Region) -> Result<()> {
     let cols = weights.cols();
     let mut buffer = vec![0.0; region.cols.len()];

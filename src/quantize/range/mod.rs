@@ -5,7 +5,7 @@
 //! | [`Ranger`] | rows, blocks, gathered input channels | a segment at a time |
 //! | [`of_tensor`] | the whole tensor | from the histogram of its values |
 //! | [`of_columns`] | input channels | gathered, then as rows |
-//! | [`curve`] | a sample | SQNR of shrunk ranges, for people to look at |
+//! | [`curve()`] | a sample | SQNR of shrunk ranges, for people to look at |
 
 mod columns;
 mod curve;
