@@ -58,33 +58,6 @@ pub fn pack_into(codes: &[u8], bits: u8, out: &mut [u8]) -> Result<()> {
     Err(bug(format!("code {} at index {at} has more than {bits} bits", codes[at])))
 }
 
-/// Packs INT4 codes, −8 to 7, as two's complement nibbles into `out`, which must be
-/// [`packed_len`] long.
-///
-/// # Errors
-/// [`Error::Bug`] for a code outside −8 to 7 (the first is named), and an `out` of another length.
-pub fn pack_int4(codes: &[i8], out: &mut [u8]) -> Result<()> {
-    check_lengths(codes.len(), 4, out.len())?;
-    let (pairs, last) = codes.as_chunks::<2>();
-    // In a sign-extended nibble, bits 4 to 7 each equal the bit below; two codes a word.
-    let strays = |word: u16| (word ^ word << 1) & 0xf0f0;
-    let mut seen = 0;
-    for (pair, byte) in pairs.iter().zip(&mut *out) {
-        let word = u16::from_le_bytes(pair.map(|code| code as u8));
-        seen |= strays(word);
-        *byte = (word & 0xf | word >> 4 & 0xf0) as u8;
-    }
-    if let ([code], Some(byte)) = (last, out.last_mut()) {
-        seen |= strays(u16::from(*code as u8));
-        *byte = *code as u8 & 0xf;
-    }
-    if seen == 0 {
-        return Ok(());
-    }
-    let at = codes.iter().position(|c| !(-8..=7).contains(c)).unwrap_or_default();
-    Err(bug(format!("code {} at index {at} is outside INT4's −8 to 7", codes[at])))
-}
-
 /// Unpacks `n` unsigned codes.
 ///
 /// # Errors
@@ -109,21 +82,10 @@ pub fn unpack_into(bytes: &[u8], bits: u8, codes: &mut [u8]) -> Result<()> {
         1 => unpack_words::<1>(bytes, codes),
         2 => unpack_words::<2>(bytes, codes),
         3 => unpack_words::<3>(bytes, codes),
-        4 => unpack_pairs(bytes, codes, |nibble| nibble),
+        4 => unpack_pairs(bytes, codes),
         6 => unpack_words::<6>(bytes, codes),
         _ => codes.copy_from_slice(bytes),
     }
-    Ok(())
-}
-
-/// Unpacks as many INT4 codes as `codes` holds.
-///
-/// # Errors
-/// [`Error::Bug`] for `bytes` that are not [`packed_len`] long.
-pub fn unpack_int4(bytes: &[u8], codes: &mut [i8]) -> Result<()> {
-    check_lengths(codes.len(), 4, bytes.len())?;
-    // Sign extension: 8 is 0b1000, and (x ^ 8) − 8 maps 0..=7 to itself, 8..=15 to −8..=−1.
-    unpack_pairs(bytes, codes, |nibble| (nibble ^ 8).wrapping_sub(8) as i8);
     Ok(())
 }
 
@@ -206,13 +168,13 @@ fn pack_words<const BITS: usize>(codes: &[u8], out: &mut [u8]) -> u8 {
 }
 
 /// Two codes from a byte.
-fn unpack_pairs<T>(bytes: &[u8], codes: &mut [T], code: impl Fn(u8) -> T) {
+fn unpack_pairs(bytes: &[u8], codes: &mut [u8]) {
     let (pairs, last) = codes.as_chunks_mut::<2>();
     for (pair, &byte) in pairs.iter_mut().zip(bytes) {
-        *pair = [code(byte & 0xf), code(byte >> 4)];
+        *pair = [byte & 0xf, byte >> 4];
     }
     if let ([one], Some(&byte)) = (last, bytes.last()) {
-        *one = code(byte & 0xf);
+        *one = byte & 0xf;
     }
 }
 
@@ -273,13 +235,6 @@ mod tests {
             assert_eq!(out, [&[9], bytes].concat(), "{bits} bits go behind what is there");
             assert_eq!(unpack(bytes, bits, codes.len()).expect("packed"), codes, "{bits} bits");
         }
-        let codes = [1, -2, 7, -8, 3];
-        let mut bytes = [0; 3];
-        pack_int4(&codes, &mut bytes).expect("codes in range");
-        assert_eq!(bytes, [0xe1, 0x87, 0x03]);
-        let mut back = [0; 5];
-        unpack_int4(&bytes, &mut back).expect("packed");
-        assert_eq!(back, codes);
     }
 
     #[test]
@@ -293,14 +248,6 @@ mod tests {
                 assert!(error.contains(&format!("index {at} ")), "{bits} bits: {error}");
             }
         }
-        for at in 0..5 {
-            for bad in [8, -9, 127, -128] {
-                let mut codes = [7, -8, 0, 7, -8];
-                codes[at] = bad;
-                let error = pack_int4(&codes, &mut [0; 3]).unwrap_err().to_string();
-                assert!(error.contains(&format!("code {bad} at index {at} ")), "{error}");
-            }
-        }
     }
 
     #[test]
@@ -310,7 +257,6 @@ mod tests {
         insta::assert_snapshot!(error(pack_into(&[0; 9], 3, &mut [0; 3])), @"bug in twolane, packed codes: 9 codes of 3 bits take 4 bytes, not 3; please report it");
         insta::assert_snapshot!(error(unpack(&[0; 3], 3, usize::MAX).map(drop)), @"bug in twolane, packed codes: 18446744073709551615 codes of 3 bits take 6917529027641081856 bytes, not 3; please report it");
         insta::assert_snapshot!(error(pack_into(&[0, 16], 4, &mut [0])), @"bug in twolane, packed codes: code 16 at index 1 has more than 4 bits; please report it");
-        insta::assert_snapshot!(error(pack_int4(&[0, -9], &mut [0])), @"bug in twolane, packed codes: code -9 at index 1 is outside INT4's −8 to 7; please report it");
     }
 
     #[test]
@@ -335,19 +281,6 @@ mod tests {
             pack_into(&codes, width, &mut bytes).expect("codes in range");
             prop_assert_eq!(&bytes, &pack_slowly(&codes, width.into()));
             prop_assert_eq!(unpack(&bytes, width, codes.len()).expect("packed"), codes);
-        }
-
-        #[test]
-        fn int4_packs_as_its_low_bits_and_unpacks_again(
-            codes in prop::collection::vec(-8i8..8, 0..300),
-        ) {
-            let nibbles: Vec<u8> = codes.iter().map(|&c| c as u8 & 0xf).collect();
-            let mut bytes = vec![0xaa; packed_len(codes.len(), 4)];
-            pack_int4(&codes, &mut bytes).expect("codes in range");
-            prop_assert_eq!(&bytes, &pack_slowly(&nibbles, 4));
-            let mut back = vec![0; codes.len()];
-            unpack_int4(&bytes, &mut back).expect("packed");
-            prop_assert_eq!(back, codes);
         }
     }
 }

@@ -115,11 +115,6 @@ impl Source {
         self.by_name.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// The length of all files in bytes, headers included.
-    pub fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes().len() as u64).sum()
-    }
-
     /// A tensor's bytes, as stored.
     ///
     /// # Panics

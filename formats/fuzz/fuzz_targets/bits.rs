@@ -33,17 +33,4 @@ fuzz_target!(|input: &[u8]| {
             assert!(unpacked.is_err());
         }
     }
-    int4(codes);
 });
-
-fn int4(bytes: &[u8]) {
-    let signed: Vec<i8> = bytes.iter().map(|&b| b as i8).collect();
-    let mut packed = vec![0; bits::packed_len(signed.len(), 4)];
-    let fits = signed.iter().all(|c| (-8..=7).contains(c));
-    assert_eq!(bits::pack_int4(&signed, &mut packed).is_ok(), fits);
-    if fits {
-        let mut back = vec![0; signed.len()];
-        bits::unpack_int4(&packed, &mut back).expect("packed");
-        assert_eq!(back, signed);
-    }
-}

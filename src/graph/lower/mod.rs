@@ -20,7 +20,7 @@ mod support;
 mod tests;
 
 pub use blobs::Blob;
-pub use support::{first_target, supports};
+pub use support::supports;
 
 use super::weight::{Data, Slot, Storage, Weight};
 use super::{Constant, DataType, Function, Program, TensorType, Value, ValueId, ValueType};

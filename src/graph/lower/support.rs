@@ -102,11 +102,6 @@ fn first(found: &[(bool, Novelty)]) -> Option<Novelty> {
     found.iter().find(|(holds, _)| *holds).map(|&(_, novelty)| novelty)
 }
 
-/// The oldest target that has a form for this scheme.
-pub fn first_target(scheme: Scheme) -> Target {
-    if novelty(scheme).is_some() { Target::Ios18 } else { Target::Ios16 }
-}
-
 /// Whether `target` has a form for this scheme.
 ///
 /// # Errors
@@ -163,7 +158,6 @@ mod tests {
             (Scheme::Palette(Palette { entries: Entries::Int8, ..PALETTE }), Target::Ios18),
         ];
         for (scheme, first) in cases {
-            assert_eq!(first_target(scheme), first, "{scheme:?}");
             for target in Target::ALL {
                 assert_eq!(
                     supports(scheme, target).is_ok(),
