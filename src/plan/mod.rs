@@ -8,6 +8,7 @@
 //! | [`fit`] | a scheme's blocks, groups and vectors against a shape, with every fallback said |
 //! | [`Plan`] | the outcome, printed by `--dry-run` and obeyed by the run |
 //! | [`memory`] | the estimate of peak memory |
+//! | `table` | the plan as people read it |
 
 pub mod fit;
 pub mod memory;

@@ -8,6 +8,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`linear`] | INT8 and INT4 with scale and zero point |
+//! | `range` | which range linear codes cover: `--clip` |
+//! | `grid` | the values that one scale and one zero point can hold |
 //! | [`palette`] | optimal and vector palettes |
 //! | [`kernel`] | the instructions that linear codes are computed with |
 //! | [`check`] | weights that cannot be quantized |

@@ -9,6 +9,11 @@
 //! | a file | that file |
 //! | a folder | those that its index names (`model.safetensors.index.json`, else the only `*.safetensors.index.json`); without an index `model.safetensors`; without that every `*.safetensors` |
 //! | `*.json` | those that this index names |
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `find` | which files a path means |
+//! | `shards` | whether those files fit together |
 
 mod find;
 mod shards;

@@ -2,6 +2,12 @@
 //!
 //! Names come from files that anybody may have made, so control characters never reach the
 //! terminal: see [`printable`].
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Table`], [`Column`] | aligned columns that fit a terminal |
+//! | [`bars`], [`curve`] | plots of block characters |
+//! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
 
 mod plot;
 mod table;
