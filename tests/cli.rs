@@ -92,7 +92,7 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let bench = Bench::new();
     let said = bench.run(&["--dry-run", "model.safetensors"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    for words in ["l0.weight", "linear-int8", "left in float16: rank 1", "copied", "8,336 bytes"] {
+    for words in ["l0.weight", "linear-int8", "rank 1: codes need", "copied", "8,336 bytes"] {
         assert!(said.out.contains(words), "{words} in {}", said.out);
     }
     let json = bench.run(&["model.safetensors", "-n", "--json", "--scheme", "palette-4,group:16"]);
@@ -131,7 +131,11 @@ fn words_that_make_no_sense_are_usage_errors_that_teach() {
     let cases: &[(&[&str], &str)] = &[
         (&[],                                               "INPUT"),
         (&["--scheme", "palette-5", "model.safetensors"],   "palette-6"),
+        (&["--scheme", "palette4", "model.safetensors"],    "did you mean `palette-4`"),
         (&["--scheme", "auto", "model.safetensors"],        "calibration"),
+        (&["model.safetensors", "out"],                     "--output out"),
+        (&["--threads", "0", "model.safetensors"],          "1..=1024"),
+        (&["--layers", "nope", "model.safetensors"],        "--dry-run"),
         (&["--clip", "entropy", "model.safetensors"],       "percentile:99.9"),
         (&["--target", "ios15", "model.safetensors"],       "ios16"),
         (&["--to", "metal,onnx", "model.safetensors"],      "dense"),

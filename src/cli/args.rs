@@ -34,7 +34,8 @@ Rules in a file (--rules):
   match = \"lm_head|embed\"
   scheme = \"palette-8\"
 
-Exit codes: 0 done, 1 failed check, 2 usage, 3 bad input, 4 machine, 70 bug in quantize";
+Exit codes: 0 done, 1 failed check, 2 usage, 3 bad input, 4 machine, 70 bug in quantize, 130
+interrupted (nothing is left behind)";
 
 /// Quantize safetensors checkpoints for Apple silicon, on any machine
 ///
@@ -99,7 +100,7 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "C", help_heading = "Schemes")]
     pub(crate) clip: Option<Clip>,
     /// Leave tensors with fewer elements in float, unless a rule chooses for them [default: 2048]
-    #[arg(long, value_name = "N", help_heading = "Schemes")]
+    #[arg(long, value_name = "N", help_heading = "Schemes", allow_negative_numbers = true)]
     pub(crate) min_elements: Option<u64>,
     /// What a NaN or infinity does: error, or keep its tensor in float [default: error]
     #[arg(long, value_name = "WHAT", help_heading = "Schemes")]

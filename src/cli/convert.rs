@@ -1,7 +1,7 @@
 //! The default command: words → options → the pipeline.
 
 use super::args::{Convert, Global};
-use super::{misspelt, screen};
+use super::{interrupt, misspelt, screen};
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    interrupt::abandon_on_signal(job.folder())?;
     let report = job.run(&screen::Bar::new(global.quiet))?;
     if global.json {
         screen::write(report.to_json().as_bytes())?;

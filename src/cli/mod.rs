@@ -4,16 +4,17 @@ mod args;
 mod convert;
 mod exit;
 mod inspect;
+mod interrupt;
 mod misspelt;
 mod screen;
 
 use args::{Cli, Command};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, parser::ValueSource};
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
-use twolane::Error;
+use twolane::{Error, text};
 
 /// Runs the program on its words, the program's own name first.
 pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
@@ -26,12 +27,26 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
             let tip = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidValue);
             if let Some(meant) = tip.then(|| misspelt::in_words(&words)).flatten() {
                 eprintln!("\n  tip: did you mean the subcommand `{meant}`?");
+            } else if let Some(word) = second_input(&error) {
+                eprintln!(
+                    "\n  tip: one INPUT is converted at a time; an output folder is `--output {word}`"
+                );
             }
             return ExitCode::from(error.exit_code() as u8);
         }
         Err(Stop::Usage(error)) => return exit::finish(Err(error.into())),
     };
     exit::finish(exit::catch_panic(|| dispatch(cli)))
+}
+
+/// The word that clap had no place for, if it is no flag: a second path.
+fn second_input(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(word) if error.kind() == ErrorKind::UnknownArgument => {
+            (!word.starts_with('-')).then(|| text::printable(word).into_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Why no command is run.

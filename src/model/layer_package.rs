@@ -153,7 +153,9 @@ impl Plan {
         plan.join_biases(tensors, target);
         if plan.layers.is_empty() {
             return Err(Error::Usage(match &options.layers {
-                Some(regex) => format!("`--layers {regex}` chooses no weight matrix"),
+                Some(regex) => format!(
+                    "`--layers {regex}` chooses no weight matrix; it must match a part of a name that `--dry-run` prints"
+                ),
                 None => "the checkpoint holds no weight matrix, so that an .mlpackage would be \
                          empty; use `--to metal`"
                     .into(),

@@ -59,7 +59,10 @@ impl Files {
             path: f.path.clone(),
             bytes: f.bytes,
         };
-        self.files.iter().map(planned).chain(self.announced.iter().cloned()).collect()
+        let mut outputs: Vec<_> =
+            self.files.iter().map(planned).chain(self.announced.iter().cloned()).collect();
+        outputs.sort_by_key(|output| output.kind);
+        outputs
     }
 
     /// Creates the files at their full size and writes what stands before any tensor is read.

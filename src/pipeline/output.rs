@@ -224,17 +224,30 @@ pub fn check_target(target: &Path, force: bool) -> Result<()> {
             "{name} exists and is no folder; choose another with --output"
         )));
     }
-    if !force {
-        return Err(Error::Usage(format!(
+    match (is_ours(target), force) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Error::Usage(format!(
             "{name} exists; replace it with --force, or choose another with --output"
-        )));
+        ))),
+        // Not even an empty one: it may be where another program is about to write.
+        (false, _) => Err(Error::Usage(format!(
+            "{name} exists and holds no {REPORT} of twolane, so not even --force replaces it; choose another with --output"
+        ))),
     }
-    if !is_ours(target) {
-        return Err(Error::Usage(format!(
-            "{name} exists and holds no {REPORT} of twolane, so --force will not replace it; choose another with --output"
-        )));
+}
+
+/// Removes what this process has built for `target` and not yet committed. For a process that is
+/// about to end: whatever still works on the transaction fails from here on.
+pub fn abandon(target: &Path) {
+    let Ok(prefix) = staging_prefix(target) else { return };
+    let (parent, id) = (parent_of(target), std::process::id());
+    let staging = parent.join(format!("{prefix}{id}"));
+    // First another name: a commit in another thread finds no staging folder or a whole one.
+    let doomed = parent.join(format!("{prefix}{id}-abandoned"));
+    if fs::rename(staging, &doomed).is_ok() {
+        // What cannot be removed is left to the next run, which knows the name's start.
+        let _ = fs::remove_dir_all(doomed);
     }
-    Ok(())
 }
 
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> Error {
@@ -431,6 +444,21 @@ mod tests {
         let refused = transaction.commit().unwrap_err();
         assert!(matches!(&refused, Error::Usage(why) if why.contains("appeared while")));
         assert_eq!(fs::read(target.join("file")).unwrap(), b"early");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn an_abandoned_transaction_cannot_commit_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        write_one(&target, false, "old").unwrap();
+        let transaction = Transaction::begin(&target, true).unwrap();
+        transaction.write("sub/file", b"half").unwrap();
+        abandon(&target);
+        assert_eq!(names(dir.path()), ["out"]);
+        assert!(transaction.commit().is_err());
+        assert_eq!(fs::read(target.join("sub/file")).unwrap(), b"old");
+        abandon(&target);
         assert_eq!(names(dir.path()), ["out"]);
     }
 }

@@ -157,7 +157,7 @@ fn settle(
 fn outgrown(scheme: Scheme, header: &Header) -> Option<String> {
     let stored = Storage::planned(scheme, &header.shape, 0).byte_len();
     let float = header.elements().saturating_mul(2);
-    (stored >= float).then(|| format!("{stored} bytes, no fewer than the {float} of float16"))
+    (stored >= float).then(|| format!("{stored} bytes; float16 takes {float}"))
 }
 
 /// Warns of each rule that chooses for no tensor.

@@ -2,11 +2,11 @@
 
 use super::{Plan, PlannedTensor};
 use crate::scheme::Scheme;
-use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
+use crate::text::{Column, Left, Table, exact_size, grouped, left, printable, shape, size};
 use std::fmt::Write;
 
 impl Plan {
-    /// A table of the tensors, the outputs with their exact sizes, totals and warnings. Names and
+    /// A table of the tensors to quantize, one of the others, the outputs with their exact sizes, totals and warnings. Names and
     /// notes are shortened to fit `width` columns, if there is a terminal.
     pub fn to_text(&self, width: Option<usize>) -> String {
         let mut table = Table::new(vec![
@@ -20,7 +20,8 @@ impl Plan {
             Column::right("bits/w"),
             Column::left("notes").cut_to(12),
         ]);
-        for tensor in &self.tensors {
+        let (chosen, rest): (Vec<_>, Vec<_>) = self.tensors.iter().partition(|t| t.is_quantized());
+        for tensor in &chosen {
             table.row(vec![
                 tensor.name.clone(),
                 tensor.dtype.clone(),
@@ -33,8 +34,16 @@ impl Plan {
                 tensor.notes.join("; "),
             ]);
         }
-        let mut out = table.render(width);
-        out.push('\n');
+        let mut out = String::new();
+        if !chosen.is_empty() {
+            out.push_str(&table.render(width));
+            out.push('\n');
+        }
+        if !rest.is_empty() {
+            let rest: Vec<_> = rest.into_iter().map(as_left).collect();
+            out.push_str(&left(&rest).render(width));
+            out.push('\n');
+        }
         out.push_str(&self.totals());
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
@@ -95,6 +104,19 @@ impl Plan {
     }
 }
 
+fn as_left(tensor: &PlannedTensor) -> Left<'_> {
+    Left {
+        name: &tensor.name,
+        dtype: &tensor.dtype,
+        shape: &tensor.shape,
+        stored_as: scheme_word(tensor.scheme),
+        rule: tensor.rule.to_string(),
+        before: tensor.bytes_before,
+        after: tensor.bytes_after,
+        notes: &tensor.notes,
+    }
+}
+
 fn scheme_word(scheme: Option<Scheme>) -> String {
     scheme.map_or("copied".into(), |scheme| scheme.to_string())
 }
@@ -142,8 +164,10 @@ mod tests {
         tensor                                  type  shape         scheme               chosen by                            before     after  bits/w  notes
         model.layers.0.self_attn.q_proj.weight  BF16  [2048, 2048]  linear-int8          default                             8.0 MiB   4.0 MiB    8.01
         model.layers.0.mlp.weight               F32   [64, 172]     linear-int4,block:4  --rule 'mlp=linear-int4,block:32'  43.0 KiB  10.8 KiB    8.00  block:32 does not divide 172 → block:4 (largest divisor ≥ 4)
-        model.norm.weight                       BF16  [2048]        float16              rank < 2                            4.0 KiB   4.0 KiB   16.00  left in float16: rank 1: codes need rows and columns
-        ids                                     I64   [7]           copied               not float                              56 B      56 B   64.00  I64 is not F16, BF16 or F32: copied as it is
+
+        not quantized      type  shape   stored as  chosen by   before    after  why
+        model.norm.weight  BF16  [2048]  float16    rank < 2   4.0 KiB  4.0 KiB  rank 1: codes need rows and columns
+        ids                I64   [7]     copied     not float     56 B     56 B  I64 is not F16, BF16 or F32: copied as it is
 
         4 tensors: 2 quantized, 1 in float, 1 copied
         weights: 8.0 MiB (8,436,792 bytes) → 4.0 MiB (4,213,560 bytes)
@@ -156,12 +180,13 @@ mod tests {
         peak memory, estimated: 95.4 MiB (100,000,000 bytes)
         warning: --rule 'experts=palette-4' matches no tensor
         ");
-        insta::assert_snapshot!(plan().to_text(Some(100)).lines().take(5).collect::<Vec<_>>().join("\n"), @r"
+        insta::assert_snapshot!(plan().to_text(Some(100)).lines().take(6).collect::<Vec<_>>().join("\n"), @r"
         tensor                            scheme               chosen by         after  bits/w  notes
         …ayers.0.self_attn.q_proj.weight  linear-int8          default         4.0 MiB    8.01
         model.layers.0.mlp.weight         linear-int4,block:4  --rule 'mlp=…  10.8 KiB    8.00  block:32 do…
-        model.norm.weight                 float16              rank < 2        4.0 KiB   16.00  left in flo…
-        ids                               copied               not float          56 B   64.00  I64 is not …
+
+        not quantized      type  shape   stored as  chosen by   before    after  why
+        model.norm.weight  BF16  [2048]  float16    rank < 2   4.0 KiB  4.0 KiB  rank 1: codes need rows an…
         ");
     }
 

@@ -77,9 +77,9 @@ fn the_table_is_worst_first_and_says_why_a_tensor_was_left() {
     l0.weight          [64, 172]  linear-int8         56.58  6.374e-4   0.001000  0.999999      0 %      13/255  10.8 KiB
     exact              [64, 172]  palette-8,unique    exact         0          0  1.000000      0 %      13/256  10.8 KiB
 
-    not quantized  type  shape      stored as     after  notes
-    norm           F16   [64, 172]  float16    10.8 KiB  left in float16: rank 1: codes need rows and columns
-    ids            F16   [64, 172]  copied     10.8 KiB
+    not quantized  type  shape      stored as  chosen by    before     after  why
+    norm           F16   [64, 172]  float16    default    21.5 KiB  10.8 KiB  rank 1: codes need rows and columns
+    ids            F16   [64, 172]  copied     default    21.5 KiB  10.8 KiB
 
     5 tensors: 3 quantized, 1 in float, 1 copied
     weights: 107.5 KiB (110,080 bytes) → 53.8 KiB (55,040 bytes), 8.000 bits a weight
@@ -94,8 +94,8 @@ fn the_table_is_worst_first_and_says_why_a_tensor_was_left() {
     l0.weight          [64, 172]  linear-int8         56.58  10.8 KiB
     exact              [64, 172]  palette-8,unique    exact  10.8 KiB
 
-    not quantized  type  shape      stored as     after  notes
-    norm           F16   [64, 172]  float16    10.8 KiB  left in float16: rank 1: c…
+    not quantized  type  shape      stored as     after  why
+    norm           F16   [64, 172]  float16    10.8 KiB  rank 1: codes need rows an…
     "#);
 }
 

@@ -2,7 +2,9 @@
 
 use super::{ClipCurve, ErrorReport, Histogram, Report, TensorReport};
 use crate::scheme::Scheme;
-use crate::text::{Column, Table, bars, curve, exact_size, grouped, printable, shape, size};
+use crate::text::{
+    Column, Left, Table, bars, curve, exact_size, grouped, left, printable, shape, size,
+};
 use std::fmt::Write;
 
 /// Rows of a plot.
@@ -20,7 +22,7 @@ impl Report {
         if !worst.is_empty() {
             out.push_str(&quantized(&worst).render(width));
         }
-        let rest: Vec<_> = self.tensors.iter().filter(|t| t.error.is_none()).collect();
+        let rest: Vec<_> = self.tensors.iter().filter(|t| t.error.is_none()).map(as_left).collect();
         if !rest.is_empty() {
             out.push_str(if worst.is_empty() { "" } else { "\n" });
             out.push_str(&left(&rest).render(width));
@@ -133,6 +135,19 @@ fn scheme_word(scheme: Option<Scheme>) -> String {
     scheme.map_or("copied".into(), |scheme| scheme.to_string())
 }
 
+fn as_left(tensor: &TensorReport) -> Left<'_> {
+    Left {
+        name: &tensor.name,
+        dtype: &tensor.dtype,
+        shape: &tensor.shape,
+        stored_as: scheme_word(tensor.scheme),
+        rule: tensor.rule.clone(),
+        before: tensor.bytes_before,
+        after: tensor.bytes_after,
+        notes: &tensor.notes,
+    }
+}
+
 fn quantized(worst: &[(&TensorReport, &ErrorReport)]) -> Table {
     let mut table = Table::new(vec![
         Column::left("tensor").shrink_to(32),
@@ -158,28 +173,6 @@ fn quantized(worst: &[(&TensorReport, &ErrorReport)]) -> Table {
             format!("{:.6}", error.cosine),
             percent(error.clipped_share),
             format!("{}/{}", error.codes.used, error.codes.possible),
-            size(tensor.bytes_after),
-            tensor.notes.join("; "),
-        ]);
-    }
-    table
-}
-
-fn left(rest: &[&TensorReport]) -> Table {
-    let mut table = Table::new(vec![
-        Column::left("not quantized").shrink_to(32),
-        Column::left("type"),
-        Column::left("shape").optional(),
-        Column::left("stored as"),
-        Column::right("after"),
-        Column::left("notes").cut_to(12),
-    ]);
-    for tensor in rest {
-        table.row(vec![
-            tensor.name.clone(),
-            tensor.dtype.clone(),
-            shape(&tensor.shape),
-            scheme_word(tensor.scheme),
             size(tensor.bytes_after),
             tensor.notes.join("; "),
         ]);

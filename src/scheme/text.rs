@@ -99,11 +99,16 @@ impl Head {
             ));
         }
         let meant = match word {
-            "int8" | "linear" | "linear8" | "w8" | "q8" | "q8_0" | "uint8" => "linear-int8",
-            "int4" | "linear4" | "w4" | "q4" | "q4_0" | "uint4" => "linear-int4",
+            "int8" | "linear" | "linear8" | "linear_int8" | "w8" | "q8" | "q8_0" | "uint8" => {
+                "linear-int8"
+            }
+            "int4" | "linear4" | "linear_int4" | "w4" | "q4" | "q4_0" | "uint4" => "linear-int4",
             "fp16" | "f16" | "half" | "none" => "float16",
             "fp32" | "f32" => "float32",
             "palette" | "lut" | "kmeans" | "palettize" => "palette-4",
+            "palette8" | "lut8" => "palette-8",
+            "palette6" | "lut6" => "palette-6",
+            "palette4" | "lut4" => "palette-4",
             _ => {
                 return refuse(format!(
                     "unknown scheme `{word}`; schemes are linear-int8, linear-int4, palette-8, -6, \

@@ -9,9 +9,11 @@
 //! | [`bars`], [`curve`] | plots of block characters |
 //! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
 
+mod left;
 mod plot;
 mod table;
 
+pub use left::{Left, left};
 pub use plot::{bars, curve};
 pub use table::{Column, Table};
 
