@@ -5,6 +5,7 @@
 //! | `args` | the words: flags, subcommands, help |
 //! | `convert` | the default command: words → options → the pipeline |
 //! | `inspect` | a finished run: table, plots, CSV, gate |
+//! | `interrupt` | Ctrl-C: nothing half-built is left |
 //! | `misspelt` | the subcommand that a word that is no file looks like |
 //! | `screen` | standard output, its width, the progress bar |
 //! | `exit` | errors → exit codes |
