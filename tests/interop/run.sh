@@ -15,12 +15,13 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 all="linear-int8 linear-int8,tensor linear-int8,asymmetric linear-int8,tensor,asymmetric
-  linear-int8,axis:1 palette-8 palette-6 palette-4 palette-2 palette-1 palette-4,channel-scale float16"
+  linear-int8,axis:1 linear-int8,axis:1,asymmetric palette-8 palette-6 palette-4 palette-2 palette-1
+  palette-4,channel-scale float16 float32"
 new="linear-int8,block:16 linear-int8,block:32,asymmetric linear-int4 linear-int4,tensor
   linear-int4,asymmetric linear-int4,block:16 linear-int4,block:32,asymmetric
   palette-3 palette-4,group:1 palette-4,group:8 palette-8,group:16 palette-4,group:8,axis:1
   palette-4,vector:2 palette-4,vector:4 palette-6,vector:2,axis:1 palette-4,vector:2,group:16
-  palette-4,lut-int8 palette-6,group:8,lut-int8 palette-8,lut-int8,vector:2
+  palette-4,lut-int8 palette-6,group:8,lut-int8 palette-8,lut-int8,vector:2 palette-3,group:1,lut-int8
   palette-4,channel-scale,lut-int8 palette-6,group:8,channel-scale"
 
 convert() { # INPUT TARGET SCHEMES...
@@ -41,6 +42,13 @@ for target in ios16 ios18 ios26; do
 done
 convert fixtures/edges.safetensors ios18 linear-int4,block:32 palette-6,group:8 palette-4,vector:2 \
   palette-4,channel-scale
+
+# Few distinct values in one tensor: lossless. The other lane orders change the blob alone.
+"$quantize" -q --scheme float16 --rule '^few=palette-3,unique' --to mlpackage,metal,dense \
+  -o "$out/unique" fixtures/edges.safetensors
+for layout in k4 o2 row; do
+  "$quantize" -q --layout $layout --to mlpackage,metal,dense -o "$out/$layout" fixtures/digits.safetensors
+done
 
 if [ -d "$shared/fixtures" ]; then
   for model in stories260k/model variants/stories260k_f32 variants/stories260k_bf16 resnet20/resnet20_f16; do
