@@ -164,7 +164,7 @@ impl OutputFile {
 
     /// Asks the system to begin to bring what was written to the disk, without waiting for it. A
     /// hint: where it is not understood, the sync at the end does all the work.
-    fn begin_writeback(&self) {
+    pub fn begin_writeback(&self) {
         // On Linux, pages that are "not needed" are written if they are dirty.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
@@ -180,26 +180,14 @@ impl OutputFile {
     }
 }
 
-/// Runs `work` beside a thread that has the system write `files` to the disk whenever `work` calls
-/// its argument: the disk writes while the processor computes, and the sync at the end has little
-/// left to do.
-///
-/// # Errors
-/// Those of `work`.
-pub fn writing_behind<T>(
-    files: &[OutputFile],
-    work: impl FnOnce(&dyn Fn()) -> Result<T>,
-) -> Result<T> {
+/// Runs `work` beside a thread that does `task` with whatever `work` hands to its argument: what
+/// need not be waited for.
+pub fn behind<M: Send, T>(task: impl Fn(M) + Send, work: impl FnOnce(&dyn Fn(M)) -> T) -> T {
     std::thread::scope(|scope| {
-        // One request may wait; more would ask for the same.
-        let (ask, asked) = mpsc::sync_channel::<()>(1);
-        scope.spawn(move || {
-            asked.iter().for_each(|()| files.iter().for_each(OutputFile::begin_writeback));
-        });
-        work(&|| {
-            // A full channel holds the same request already.
-            let _ = ask.try_send(());
-        })
+        let (hand, handed) = mpsc::channel();
+        scope.spawn(move || handed.into_iter().for_each(task));
+        // The thread takes all that comes, so that nothing can be refused.
+        work(&|message| drop(hand.send(message)))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::files::{self, Files};
 use super::hash::InputHash;
-use super::output::{self, REPORT, Transaction};
+use super::output::{self, OutputFile, REPORT, Transaction};
 use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, scan, summary, window};
 use crate::plan::{Header, NonFinite, Options, Plan};
@@ -11,6 +11,7 @@ use crate::scheme::Scheme;
 use crate::source::{Source, SourceTensor};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A run that is ready: its plan stands, and not a byte was written.
@@ -85,8 +86,12 @@ impl Job {
             clip: options.clip,
             window: self.window,
         };
-        let outcomes =
-            output::writing_behind(&out, |written| run::run(&work, &mut hash, progress, written))?;
+        // The disk writes while the processor computes, so that the last sync has little left.
+        let tidy = |finished: Range<usize>| {
+            out.iter().for_each(OutputFile::begin_writeback);
+            self.source.tensors()[finished].iter().for_each(|tensor| self.source.done(tensor));
+        };
+        let outcomes = output::behind(tidy, |tidy| run::run(&work, &mut hash, progress, tidy))?;
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();

@@ -94,8 +94,8 @@ struct Scratch {
     values: Vec<f16>,
 }
 
-/// Does the work: tells `progress` of input bytes, `hashes` of input that was read, and calls
-/// `written` after each window.
+/// Does the work: tells `progress` of input bytes, `hashes` of input that was read, and, after each
+/// window, `finished` of the tensors that are done with.
 ///
 /// # Errors
 /// Of the first window that has one, whatever thread met it: the first tensor whose quantizer cannot
@@ -104,7 +104,7 @@ pub(super) fn run<'a>(
     work: &Work<'_, 'a>,
     hashes: &mut InputHash<'a>,
     progress: &dyn Progress,
-    written: &dyn Fn(),
+    finished: &dyn Fn(Range<usize>),
 ) -> Result<Vec<Outcome>> {
     let &Work { source, tensors, files, clip, window } = work;
     let extents: Vec<Extent> = tensors.iter().map(extent).collect();
@@ -112,30 +112,38 @@ pub(super) fn run<'a>(
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut codes = Vec::new();
     for window in window::windows(&extents, window) {
-        begin(&window, tensors, clip, &mut active)?;
+        let begun = begin(&window, tensors, clip, &mut active)?;
         let last = window.last().expect("a window is never empty");
         let whole = last.rows.end == extents[last.tensor].rows;
         let read = whole.then(|| &source.tensors()[last.tensor]);
-        let (encoded, ()) = rayon::join(
+        let (encoded, (curves, ())) = rayon::join(
             || encode(&window, tensors, &extents, &active, files, &mut codes, progress),
-            || read.into_iter().for_each(|t| hashes.advance((t.file, t.range.end))),
+            || {
+                rayon::join(
+                    || clip_curves(&begun, &active),
+                    || read.into_iter().for_each(|t| hashes.advance((t.file, t.range.end))),
+                )
+            },
         );
+        for (tensor, curve) in begun.into_iter().zip(curves) {
+            active[tensor].as_mut().expect("begun above").outcome.curve = curve;
+        }
         for (tensor, piece) in encoded? {
             let active = active[tensor].as_mut().expect("begun above");
             active.params.append(&piece.params);
             active.outcome.stats.get_or_insert_default().merge(&piece.stats);
         }
         write_lanes(&window, tensors, &extents, files, &codes)?;
+        let first = outcomes.len();
         for rows in &window {
             if rows.rows.end == extents[rows.tensor].rows {
                 let mut done = active[rows.tensor].take().expect("begun above");
                 write_params(&tensors[rows.tensor], &done.params, files)?;
                 done.outcome.params = tensors[rows.tensor].keep_params.then_some(done.params);
                 outcomes.push(done.outcome);
-                source.done(&source.tensors()[rows.tensor]);
             }
         }
-        written();
+        finished(first..outcomes.len());
     }
     hashes.finish();
     Ok(outcomes)
@@ -156,13 +164,13 @@ pub(super) fn extent(tensor: &Tensor) -> Extent {
     Extent { rows, cols, granule, rows_per_code }
 }
 
-/// Prepares the quantizers of the tensors that this window begins.
+/// Prepares the quantizers of the tensors that this window begins, and says which these are.
 fn begin<'a>(
     window: &[Rows],
     tensors: &[Tensor<'a>],
     clip: Clip,
     active: &mut [Option<Active<'a>>],
-) -> Result<()> {
+) -> Result<Vec<usize>> {
     let new: Vec<usize> =
         window.iter().map(|r| r.tensor).filter(|&t| active[t].is_none()).collect();
     let prepared: Vec<Result<Active<'a>>> = new
@@ -176,18 +184,20 @@ fn begin<'a>(
                 });
             };
             let quantizer = Quantizer::new(weights, scheme, clip)?;
-            let outcome = Outcome {
-                curve: quantizer.clip_curve(),
-                stats: Some(Stats::default()),
-                params: None,
-            };
+            let outcome = Outcome { stats: Some(Stats::default()), ..Outcome::default() };
             Ok(Active { params: quantizer.shared(), quantizer: Some(quantizer), outcome })
         })
         .collect();
-    for (t, prepared) in new.into_iter().zip(prepared) {
+    for (&t, prepared) in new.iter().zip(prepared) {
         active[t] = Some(prepared?);
     }
-    Ok(())
+    Ok(new)
+}
+
+/// Error against range for each of these tensors.
+fn clip_curves(tensors: &[usize], active: &[Option<Active>]) -> Vec<Option<ClipCurve>> {
+    let quantizer = |&t: &usize| active[t].as_ref()?.quantizer.as_ref()?.clip_curve();
+    tensors.par_iter().map(quantizer).collect()
 }
 
 /// Encodes the window's pieces into `codes` and writes all that needs no other piece.

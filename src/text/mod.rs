@@ -6,7 +6,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Table`], [`Column`] | aligned columns that fit a terminal |
-//! | [`left`] | the table of what was not quantized |
+//! | [`left()`] | the table of what was not quantized |
 //! | [`bars`], [`curve`] | plots of block characters |
 //! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
 
