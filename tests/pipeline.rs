@@ -494,3 +494,23 @@ fn numbers_beyond_half_precision_are_found_in_tensors_that_stay_float() {
     assert_eq!(run.values("norm"), [1.0, 65505.0, 1e9]);
     assert_eq!(run.values("near"), [65504.0, -65504.0], "rounded to FP16");
 }
+
+#[test]
+fn every_file_that_was_read_is_hashed_the_index_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/digits-conv");
+    let options = Options { output: Some(dir.path().join("out")), ..Options::default() };
+    let report = prepare(&input, &options).unwrap().run(&()).unwrap();
+    let listed: Vec<_> =
+        report.inputs.iter().map(|f| (f.name.clone(), f.bytes, f.blake3.clone())).collect();
+    let names = [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ];
+    let expected = names.map(|name| {
+        let bytes = fs::read(input.join(name)).unwrap();
+        (name.to_owned(), bytes.len() as u64, blake3::hash(&bytes).to_hex().to_string())
+    });
+    assert_eq!(listed, expected);
+}

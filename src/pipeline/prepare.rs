@@ -75,7 +75,7 @@ impl Job {
         let options = &self.plan.options;
         let transaction = Transaction::begin(&self.folder, options.force)?;
         let tensors = self.tensors()?;
-        let input = self.source.files().iter().map(|file| file.bytes()).collect();
+        let input = self.source.inputs().map(|(_, bytes)| bytes).collect();
         let mut hash = InputHash::new(input, options.sha256);
         progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
         let out = self.files.create(&transaction)?;
@@ -140,7 +140,7 @@ impl Job {
 fn refuse_input_inside(source: &Source, folder: &Path) -> Result<()> {
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };
     // A file may be a link to elsewhere, as in the cache of a hub.
-    let files = source.files().iter().map(|file| file.path());
+    let files = source.inputs().map(|(path, _)| path);
     let mut places = files.chain([source.folder()]).filter_map(|path| path.canonicalize().ok());
     if places.any(|place| place.starts_with(&folder)) {
         return Err(Error::Usage(format!(

@@ -17,9 +17,9 @@ pub(super) fn report(
 ) -> Report {
     let mut warnings = plan.warnings.clone();
     warnings.extend(losing_percentiles(plan, &outcomes));
-    let inputs = source.files().iter().zip(hashes).map(|(file, hashes)| InputFile {
-        name: file.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        bytes: file.bytes().len() as u64,
+    let inputs = source.inputs().zip(hashes).map(|((path, bytes), hashes)| InputFile {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        bytes: bytes.len() as u64,
         blake3: hashes.blake3,
         sha256: hashes.sha256,
     });

@@ -16,7 +16,14 @@ pub(super) struct Found {
     pub(super) folder: PathBuf,
     /// Sorted by name.
     pub(super) paths: Vec<PathBuf>,
-    pub(super) index: Option<(PathBuf, Index)>,
+    pub(super) index: Option<FoundIndex>,
+}
+
+/// An index, and the bytes it was parsed from.
+pub(super) struct FoundIndex {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+    pub(super) index: Index,
 }
 
 /// Finds the files of a checkpoint.
@@ -63,7 +70,8 @@ fn in_folder(folder: &Path) -> Result<Found> {
 }
 
 fn by_index(folder: &Path, path: &Path) -> Result<Found> {
-    let index = Index::parse(&read_limited(path)?).map_err(|error| within(path, error))?;
+    let bytes = read_limited(path)?;
+    let index = Index::parse(&bytes).map_err(|error| within(path, error))?;
     let named = index.shards();
     for &shard in &named {
         if !folder.join(shard).exists() {
@@ -81,7 +89,8 @@ fn by_index(folder: &Path, path: &Path) -> Result<Found> {
     }
     let paths = named.iter().map(|shard| folder.join(shard)).collect();
     let stem = folder_name(folder);
-    Ok(Found { stem, folder: folder.into(), paths, index: Some((path.into(), index)) })
+    let index = Some(FoundIndex { path: path.into(), bytes, index });
+    Ok(Found { stem, folder: folder.into(), paths, index })
 }
 
 /// The files of a folder that may belong to a checkpoint, each sorted by name.

@@ -23,7 +23,7 @@ mod tests;
 use crate::map::Map;
 use crate::tensor::{FloatType, Weights};
 use crate::{Error, Result};
-use find::Found;
+use find::{Found, FoundIndex};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ pub struct Source {
     files: Vec<SourceFile>,
     tensors: Vec<SourceTensor>,
     by_name: HashMap<String, usize>,
+    /// The index, if one named the files: its path and its bytes.
+    index: Option<(PathBuf, Vec<u8>)>,
 }
 
 /// One file of a checkpoint.
@@ -88,10 +90,11 @@ impl Source {
             files.push(SourceFile { path, map, metadata: header.metadata });
         }
         let by_name = shards::by_name(&files, &tensors)?;
-        if let Some((path, index)) = index {
-            shards::check_index(&path, &index, &files, &tensors, &by_name)?;
+        if let Some(FoundIndex { path, index, .. }) = &index {
+            shards::check_index(path, index, &files, &tensors, &by_name)?;
         }
-        Ok(Self { stem, folder, files, tensors, by_name })
+        let index = index.map(|found| (found.path, found.bytes));
+        Ok(Self { stem, folder, files, tensors, by_name, index })
     }
 
     /// The name for outputs: a file's name without its ending; a folder's name, also for an index
@@ -108,6 +111,12 @@ impl Source {
     /// The files, sorted by name.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
+    }
+
+    /// Every file that was read, with its bytes: [`Source::files`] in their order, then the index.
+    pub fn inputs(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        let files = self.files.iter().map(|file| (file.path(), file.bytes()));
+        files.chain(self.index.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice())))
     }
 
     /// All tensors, by file and by offset within it. The order depends on the files alone.
