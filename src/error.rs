@@ -20,6 +20,14 @@ pub enum Error {
         /// What would do.
         remedy: String,
     },
+    /// A program that does not hold together: everything that is wrong with it. Exit code 3.
+    #[error("{place}: {}", crate::graph::raise::listed(findings))]
+    Findings {
+        /// Which package.
+        place: String,
+        /// What is wrong, in the order of the program.
+        findings: Vec<crate::graph::raise::Finding>,
+    },
     /// A file that breaks its format, a machine that cannot write, or a bug in a writer.
     #[error(transparent)]
     Format(#[from] formats::Error),

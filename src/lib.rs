@@ -10,6 +10,7 @@
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
 //! | | [`report`] | what a run did: `report.json`, tables, plots |
+//! | | [`runtime`] | functions evaluated on any machine: the definition, and the same numbers fast |
 //! | values | [`scheme`] | how one tensor is stored: parsed, printed, compared |
 //! | | [`target`] | which operating systems must read the package |
 //! | | [`tensor`] | a view of stored weights |
@@ -32,6 +33,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod quantize;
 pub mod report;
+pub mod runtime;
 pub mod scheme;
 pub mod source;
 pub mod target;

@@ -7,6 +7,9 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
+    /// iOS 15, macOS 12: the first ML Programs. Such packages are read; none are written, for nothing
+    /// in them can be compressed.
+    Ios15,
     /// iOS 16, macOS 13: FP16 inputs and outputs, per-channel INT8, per-tensor tables.
     Ios16,
     /// iOS 17, macOS 14: INT8 activations.
@@ -19,12 +22,13 @@ pub enum Target {
 }
 
 impl Target {
-    /// All targets, oldest first.
+    /// All targets that can be written, oldest first.
     pub const ALL: [Self; 4] = [Self::Ios16, Self::Ios17, Self::Ios18, Self::Ios26];
 
     /// `Model.specificationVersion`.
     pub fn specification_version(self) -> i32 {
         match self {
+            Self::Ios15 => 6,
             Self::Ios16 => 7,
             Self::Ios17 => 8,
             Self::Ios18 => 9,
@@ -32,9 +36,17 @@ impl Target {
         }
     }
 
+    /// The target of a `Model.specificationVersion`; `None` for versions without ML Programs and for
+    /// those that are not known yet.
+    pub fn of_specification_version(version: i32) -> Option<Self> {
+        let all = [Self::Ios15].into_iter().chain(Self::ALL);
+        all.into_iter().find(|target| target.specification_version() == version)
+    }
+
     /// `Function.opset`.
     pub fn opset(self) -> &'static str {
         match self {
+            Self::Ios15 => "CoreML5",
             Self::Ios16 => "CoreML6",
             Self::Ios17 => "CoreML7",
             Self::Ios18 => "CoreML8",
@@ -45,6 +57,7 @@ impl Target {
     /// The name on the command line, `ios18`, and the macOS name that means the same.
     pub fn names(self) -> [&'static str; 2] {
         match self {
+            Self::Ios15 => ["ios15", "macos12"],
             Self::Ios16 => ["ios16", "macos13"],
             Self::Ios17 => ["ios17", "macos14"],
             Self::Ios18 => ["ios18", "macos15"],

@@ -3,6 +3,7 @@
 use super::ops::Row;
 use super::{Argument, Constant, Feature, Function, Operation, Sizes, TensorType};
 use super::{Value, ValueId, ValueType, names};
+use crate::target::Target;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -43,7 +44,7 @@ impl Builder {
         if let Some(Err(why)) = constant.as_weight().map(|weight| weight.check()) {
             return Err(bug(name, why));
         }
-        self.define(name, constant.ty().into(), Some(constant))
+        self.define(name, constant.ty(), Some(constant))
     }
 
     /// An operation with one output; `name` is the output's.
@@ -61,11 +62,14 @@ impl Builder {
             Ok(Argument { param: known.ok_or_else(unknown)?.name, value })
         };
         let arguments = arguments.iter().map(bind).collect::<Result<Vec<_>>>()?;
-        let types = self.function.infer(row, &arguments).map_err(|why| bug(name, why))?;
-        let [ty] = <[TensorType; 1]>::try_from(types)
+        // Whether a target has all of it is checked when the function is lowered.
+        let newest = Target::Ios26;
+        let types = self.function.infer(row, &arguments, newest).map_err(|why| bug(name, why))?;
+        let [ty] = <[ValueType; 1]>::try_from(types)
             .map_err(|types| bug(name, format!("{operation} has {} outputs", types.len())))?;
-        let output = self.define(name, ty.into(), None)?;
-        self.function.operations.push(Operation { row, arguments, outputs: vec![output] });
+        let output = self.define(name, ty, None)?;
+        let (name, outputs) = (name.to_owned(), vec![output]);
+        self.function.operations.push(Operation { name, row, arguments, outputs });
         Ok(output)
     }
 
@@ -76,7 +80,7 @@ impl Builder {
 
     /// Makes a value an output, with a text for people.
     pub fn output(&mut self, value: ValueId, about: &str) {
-        let feature = Feature { value, about: about.into(), sizes: Sizes::Fixed };
+        let feature = Feature { value, about: about.into(), sizes: Sizes::Fixed, image: None };
         self.function.outputs.push(feature);
     }
 
@@ -87,7 +91,7 @@ impl Builder {
 
     fn feature(&mut self, name: &str, ty: ValueType, sizes: Sizes) -> Result<ValueId> {
         let value = self.define(name, ty, None)?;
-        self.function.inputs.push(Feature { value, about: String::new(), sizes });
+        self.function.inputs.push(Feature { value, about: String::new(), sizes, image: None });
         Ok(value)
     }
 
@@ -161,7 +165,7 @@ mod tests {
                 Ok(y) => {
                     let function = builder.finish();
                     assert_eq!(function.value(y).ty.to_string(), *want, "{operation}");
-                    assert_eq!(function.check(crate::target::Target::Ios18), [""; 0]);
+                    assert_eq!(function.check(Target::Ios18), [""; 0]);
                 }
                 Err(error) => assert_eq!(
                     error.to_string(),

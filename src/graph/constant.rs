@@ -1,7 +1,7 @@
 //! Values that are known when a program is written.
 
 use super::weight::{Data, Operand, Storage, Weight};
-use super::{DataType, TensorType};
+use super::{DataType, TensorType, ValueType};
 
 /// A value that is known when a program is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +10,40 @@ pub enum Constant {
     Tensor(Box<Weight>),
     /// A word, such as a padding mode.
     Text(String),
+    /// The labels of a classifier.
+    Labels(Labels),
+}
+
+/// The labels of a classifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// Strings.
+    Texts(Vec<String>),
+    /// Numbers.
+    Ints(Vec<i64>),
+}
+
+impl Labels {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Ints(ints) => ints.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type of one label.
+    pub fn dtype(&self) -> DataType {
+        match self {
+            Self::Texts(_) => DataType::String,
+            Self::Ints(_) => DataType::Int64,
+        }
+    }
 }
 
 impl Constant {
@@ -39,26 +73,35 @@ impl Constant {
     }
 
     /// The type that operations see.
-    pub fn ty(&self) -> TensorType {
+    pub fn ty(&self) -> ValueType {
         match self {
-            Self::Tensor(weight) => TensorType::fixed(weight.storage.dtype(), &weight.shape),
-            Self::Text(_) => TensorType::fixed(DataType::String, &[]),
+            Self::Tensor(weight) => TensorType::fixed(weight.storage.dtype(), &weight.shape).into(),
+            Self::Text(_) => TensorType::fixed(DataType::String, &[]).into(),
+            Self::Labels(labels) => ValueType::Labels(labels.dtype(), labels.len()),
         }
     }
 
-    /// The weight, unless it is a word.
+    /// The weight, if it is one.
     pub fn as_weight(&self) -> Option<&Weight> {
         match self {
             Self::Tensor(weight) => Some(weight),
-            Self::Text(_) => None,
+            Self::Text(_) | Self::Labels(_) => None,
+        }
+    }
+
+    /// The labels, if it is such.
+    pub fn as_labels(&self) -> Option<&Labels> {
+        match self {
+            Self::Labels(labels) => Some(labels),
+            Self::Tensor(_) | Self::Text(_) => None,
         }
     }
 
     /// The word, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {
-            Self::Tensor(_) => None,
             Self::Text(text) => Some(text),
+            Self::Tensor(_) | Self::Labels(_) => None,
         }
     }
 

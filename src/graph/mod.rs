@@ -11,7 +11,7 @@
 //! | [`weight`] | a weight is a value with a storage |
 //! | [`names`] | tensor names as identifiers |
 //! | [`mod@lower`] | program × target → protobuf messages and the plan of `weight.bin` |
-//! | [`raise`] | protobuf messages → weights with their storage |
+//! | [`raise`] | protobuf messages → program, with all findings |
 
 mod builder;
 mod constant;
@@ -25,8 +25,10 @@ mod types;
 pub mod weight;
 
 pub use builder::Builder;
-pub use constant::Constant;
+pub use constant::{Constant, Labels};
 pub use data_type::DataType;
 pub use lower::{Lowered, lower};
-pub use program::{Argument, Feature, Function, Metadata, Operation, Program, Value, ValueId};
+pub use program::{
+    Argument, ColorSpace, Feature, Function, Metadata, Operation, Program, Value, ValueId,
+};
 pub use types::{Dim, SizeRange, Sizes, TensorType, ValueType};

@@ -1,7 +1,7 @@
 //! Programs, functions, operations and values.
 
 use super::ops::{Bound, Row};
-use super::{Constant, Sizes, TensorType, ValueType};
+use super::{Constant, Sizes, ValueType};
 use crate::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,21 @@ pub struct Feature {
     pub about: String,
     /// The sizes that it takes.
     pub sizes: Sizes,
+    /// For an image: how a pixel is stored. The value is then `[1, C, H, W]`.
+    pub image: Option<ColorSpace>,
+}
+
+/// How the pixels of an image input or output are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ColorSpace {
+    /// One channel of 8 bits.
+    Grayscale,
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One channel of FP16.
+    GrayscaleFloat16,
 }
 
 /// A value of a function.
@@ -76,12 +91,24 @@ pub struct Value {
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
+    /// What tools call it: its first output's name, where it has outputs.
+    pub name: String,
     /// Which.
     pub row: &'static Row,
-    /// What its parameters are bound to. One that is left out has its default.
+    /// What its parameters are bound to, in order; a parameter of several values ([`Kind::Many`])
+    /// stands here once for each. One that is left out has its default.
+    ///
+    /// [`Kind::Many`]: super::ops::Kind::Many
     pub arguments: Vec<Argument>,
-    /// What it returns. The first one's name is the operation's.
+    /// What it returns.
     pub outputs: Vec<ValueId>,
+}
+
+impl Operation {
+    /// The value bound to `param`, the first of several.
+    pub fn argument(&self, param: &str) -> Option<ValueId> {
+        self.arguments.iter().find(|argument| argument.param == param).map(|a| a.value)
+    }
 }
 
 /// A parameter and what it is bound to.
@@ -117,16 +144,16 @@ impl Function {
         &self,
         row: &'static Row,
         arguments: &[Argument],
-    ) -> Result<Vec<TensorType>, String> {
+        target: Target,
+    ) -> Result<Vec<ValueType>, String> {
         let bound: Vec<_> = arguments
             .iter()
             .map(|argument| {
                 let value = self.value(argument.value);
-                let constant = value.constant.as_ref();
-                Bound { param: argument.param, ty: value.ty.tensor(), constant }
+                Bound { param: argument.param, ty: &value.ty, constant: value.constant.as_ref() }
             })
             .collect();
-        row.infer(&bound)
+        row.infer(&bound, target)
     }
 
     /// Everything that is wrong with this function under `target`: names, order, types, operands,
@@ -142,7 +169,7 @@ impl Function {
                 findings.push(format!("`{name}` is defined twice"));
             }
             let Some(constant) = constant else { continue };
-            if ValueType::from(constant.ty()) != *ty {
+            if constant.ty() != *ty {
                 findings.push(format!("`{name}` is declared {ty} and holds {}", constant.ty()));
             }
             if let Some(Err(why)) = constant.as_weight().map(|weight| weight.check()) {
@@ -156,7 +183,7 @@ impl Function {
         }
         for operation in &self.operations {
             let found = self.check_operation(operation, target, &defined);
-            let name = operation.outputs.first().map_or("", |&id| &self.value(id).name);
+            let name = &operation.name;
             let kind = operation.row.name;
             findings.extend(found.into_iter().map(|why| format!("{kind} `{name}`: {why}")));
             for id in &operation.outputs {
@@ -187,17 +214,16 @@ impl Function {
         }
         let dtypes = ["x", "weight", "bias"].map(|param| {
             let bound = op.arguments.iter().find(|argument| argument.param == param)?;
-            Some(self.value(bound.value).ty.tensor().dtype)
+            Some(self.value(bound.value).ty.tensor()?.dtype)
         });
         let mixed = dtypes[1..].iter().flatten().any(|dtype| dtypes[0] != Some(*dtype));
         if mixed && target < Target::Ios17 {
             findings.push("types other than x's for weight or bias need ios17".into());
         }
-        match self.infer(op.row, &op.arguments) {
+        match self.infer(op.row, &op.arguments, target) {
             Err(why) => findings.push(why),
-            Ok(types) => {
+            Ok(inferred) => {
                 let declared: Vec<_> = op.outputs.iter().map(|id| &self.value(*id).ty).collect();
-                let inferred: Vec<_> = types.into_iter().map(ValueType::from).collect();
                 if declared != inferred.iter().collect::<Vec<_>>() {
                     findings.push(format!("declares {declared:?} and returns {inferred:?}"));
                 }

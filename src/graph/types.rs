@@ -28,6 +28,10 @@ pub enum ValueType {
     Tensor(TensorType),
     /// A tensor that outlives a prediction, read and written by operations of their own.
     State(TensorType),
+    /// The labels of a classifier: so many strings or INT64 numbers.
+    Labels(DataType, usize),
+    /// What a classifier says of each label: label → FP64.
+    Scores(DataType),
 }
 
 /// Which sizes the flexible dimensions of an input or output take.
@@ -81,9 +85,10 @@ impl TensorType {
 
 impl ValueType {
     /// The tensor's type, also a state's.
-    pub fn tensor(&self) -> &TensorType {
+    pub fn tensor(&self) -> Option<&TensorType> {
         match self {
-            Self::Tensor(tensor) | Self::State(tensor) => tensor,
+            Self::Tensor(tensor) | Self::State(tensor) => Some(tensor),
+            Self::Labels(..) | Self::Scores(_) => None,
         }
     }
 }
@@ -126,6 +131,8 @@ impl fmt::Display for ValueType {
         match self {
             Self::Tensor(tensor) => write!(f, "{tensor}"),
             Self::State(tensor) => write!(f, "state<{tensor}>"),
+            Self::Labels(dtype, count) => write!(f, "list<{dtype}, {count}>"),
+            Self::Scores(label) => write!(f, "dict<{label}, fp64>"),
         }
     }
 }

@@ -13,12 +13,16 @@
 //! | module | what it does |
 //! |---|---|
 //! | `find` | which files a path means |
+//! | `package` | an .mlpackage as a program |
 //! | `shards` | whether those files fit together |
 
 mod find;
+mod package;
 mod shards;
 #[cfg(test)]
 mod tests;
+
+pub use package::Package;
 
 use crate::map::Map;
 use crate::tensor::{FloatType, Weights};

@@ -55,7 +55,7 @@ fn moves(function: &Function, id: ValueId) -> Option<Operand> {
 fn scaled_shape(function: &Function, op: &Operation, id: ValueId) -> Option<Vec<usize>> {
     let mut bound = op.arguments.iter().filter(|a| a.value == id).map(|a| a.param);
     let (param, None) = (bound.next()?, bound.next()) else { return None };
-    let weight = function.value(id).ty.tensor().shape()?;
+    let weight = function.value(id).ty.tensor()?.shape()?;
     let channels = *weight.first()?;
     let constant = |param: &str| {
         let argument = op.arguments.iter().find(|a| a.param == param)?;
@@ -194,10 +194,11 @@ impl Separation {
         arguments: Vec<Argument>,
     ) -> Result<ValueId> {
         let row = Row::find(operation).ok_or_else(|| bug("no row"))?;
-        let types = self.function.infer(row, &arguments).map_err(|why| bug(&why))?;
+        let types = self.function.infer(row, &arguments, Target::Ios26).map_err(|why| bug(&why))?;
         let ty = types.into_iter().next().ok_or_else(|| bug("no output"))?;
-        let output = self.add(name, ty.into(), None);
-        operations.push(Operation { row, arguments, outputs: vec![output] });
+        let output = self.add(name, ty, None);
+        let (name, outputs) = (self.function.value(output).name.clone(), vec![output]);
+        operations.push(Operation { name, row, arguments, outputs });
         Ok(output)
     }
 
@@ -211,7 +212,8 @@ impl Separation {
     ) -> Result<()> {
         let row = Row::find(operation).ok_or_else(|| bug("no row"))?;
         let arguments = vec![Argument { param: "x", value: x }, Argument { param: "y", value: y }];
-        operations.push(Operation { row, arguments, outputs: vec![output] });
+        let (name, outputs) = (self.function.value(output).name.clone(), vec![output]);
+        operations.push(Operation { name, row, arguments, outputs });
         Ok(())
     }
 }

@@ -43,6 +43,7 @@ fn describe(name: &str, function: &Function) -> Result<mil::FunctionDescription>
         match function.value(input.value).ty {
             ValueType::Tensor(_) => description.input.push(feature),
             ValueType::State(_) => description.state.push(feature),
+            ValueType::Labels(..) | ValueType::Scores(_) => {}
         }
     }
     let outputs = function.outputs.iter().map(|output| feature(function, output));
@@ -52,7 +53,9 @@ fn describe(name: &str, function: &Function) -> Result<mil::FunctionDescription>
 
 fn feature(function: &Function, feature: &Feature) -> Result<mil::FeatureDescription> {
     let value = function.value(feature.value);
-    let ty = value.ty.tensor();
+    let tensor =
+        || Error::bug(format!("feature `{}`", value.name), format!("cannot be {}", value.ty));
+    let ty = value.ty.tensor().ok_or_else(tensor)?;
     let data_type = data_type(ty.dtype).array_number().ok_or_else(|| {
         Error::bug(format!("feature `{}`", value.name), format!("cannot be {}", value.ty))
     })?;
@@ -87,7 +90,9 @@ fn feature(function: &Function, feature: &Feature) -> Result<mil::FeatureDescrip
     let array =
         mil::ArrayFeatureType { shape, data_type, shape_flexibility, default_optional_value: None };
     let kind = match value.ty {
-        ValueType::Tensor(_) => mil::feature_type::Type::MultiArray(array),
+        ValueType::Tensor(_) | ValueType::Labels(..) | ValueType::Scores(_) => {
+            mil::feature_type::Type::MultiArray(array)
+        }
         ValueType::State(_) => mil::feature_type::Type::State(mil::StateFeatureType {
             r#type: Some(mil::state_feature_type::Type::Array(array)),
         }),

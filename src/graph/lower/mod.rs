@@ -199,6 +199,7 @@ impl<'a> Lowering<'a> {
             return Ok(());
         }
         match constant {
+            Constant::Labels(_) => return Err(Error::bug(name, "labels cannot be written yet")),
             Constant::Text(text) => {
                 let value = mil::Value::string(text);
                 self.operations.push(mil::Operation::constant(name, value));
@@ -228,7 +229,7 @@ impl<'a> Lowering<'a> {
             let own_name = step.outputs.first().map_or(name, |(name, _)| name);
             let mut operation = mil::Operation::new(step.kind, own_name);
             let kind = match self.target {
-                Target::Ios16 | Target::Ios17 => Parameter::Attribute,
+                Target::Ios15 | Target::Ios16 | Target::Ios17 => Parameter::Attribute,
                 Target::Ios18 | Target::Ios26 => Parameter::Input,
             };
             for (param, bound) in step.params {
@@ -265,6 +266,7 @@ impl<'a> Lowering<'a> {
 
 fn value_type(ty: &ValueType) -> mil::ValueType {
     match ty {
+        ValueType::Labels(..) | ValueType::Scores(_) => unreachable!("no row returns them"),
         ValueType::Tensor(tensor) => tensor_type(tensor).into(),
         ValueType::State(tensor) => {
             let wrapped_type = Some(Box::new(tensor_type(tensor).into()));

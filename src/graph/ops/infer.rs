@@ -4,9 +4,9 @@
 //! allows it is checked with the opset.
 
 use super::Arguments;
-use crate::graph::{DataType, Dim, TensorType};
+use crate::graph::{DataType, Dim, TensorType, ValueType};
 
-type Inferred = Result<Vec<TensorType>, String>;
+type Inferred = Result<Vec<ValueType>, String>;
 
 fn require(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(why()) }
@@ -45,7 +45,7 @@ pub(super) fn elementwise(args: &Arguments<'_>) -> Inferred {
     same_dtype(["x", "y"], x, y)?;
     let dims =
         broadcast(&x.dims, &y.dims).ok_or_else(|| format!("{x} and {y} do not broadcast"))?;
-    Ok(vec![TensorType::new(x.dtype, dims)])
+    Ok(vec![TensorType::new(x.dtype, dims).into()])
 }
 
 /// `x` in another type, named by a word.
@@ -58,7 +58,7 @@ pub(super) fn cast(args: &Arguments<'_>) -> Inferred {
         "bool" => DataType::Bool,
         _ => return Err(format!("`dtype` is `{word}`; fp16, fp32, int32 and bool are known")),
     };
-    Ok(vec![TensorType::new(dtype, args.tensor("x")?.dims.clone())])
+    Ok(vec![TensorType::new(dtype, args.tensor("x")?.dims.clone()).into()])
 }
 
 /// `x · Wᵀ + b`: x `[.., I]` of rank 1 to 3, W `[O, I]`, b `[O]` → `[.., O]`.
@@ -75,7 +75,7 @@ pub(super) fn linear(args: &Arguments<'_>) -> Inferred {
     require(last.may_equal(inside), || format!("`x` is {x} beside `weight`, which is {weight}"))?;
     *last = out;
     bias(args, out)?;
-    Ok(vec![TensorType::new(x.dtype, dims)])
+    Ok(vec![TensorType::new(x.dtype, dims).into()])
 }
 
 fn bias(args: &Arguments<'_>, out: Dim) -> Result<(), String> {
@@ -101,7 +101,7 @@ pub(super) fn matmul(args: &Arguments<'_>) -> Inferred {
     let batch = broadcast(&batch_x, &batch_y).filter(|_| fits);
     let mut dims = batch.ok_or_else(|| format!("{x} and {y} do not multiply"))?;
     dims.extend([rows, cols]);
-    Ok(vec![TensorType::new(x.dtype, dims)])
+    Ok(vec![TensorType::new(x.dtype, dims).into()])
 }
 
 /// Rows of `x` along `axis`: `x[.., indices, ..]`.
@@ -117,7 +117,7 @@ pub(super) fn gather(args: &Arguments<'_>) -> Inferred {
     let shared = usize::try_from(batch).ok().filter(|&n| n <= axis && n <= indices.rank());
     let shared = shared.ok_or_else(|| format!("`batch_dims` is {batch} for axis {axis}"))?;
     let dims = [&x.dims[..axis], &indices.dims[shared..], &x.dims[axis + 1..]].concat();
-    Ok(vec![TensorType::new(x.dtype, dims)])
+    Ok(vec![TensorType::new(x.dtype, dims).into()])
 }
 
 /// Convolution: x `[n, C, *d]`, W `[O, C/groups, *k]`, 1 to 3 spatial dimensions.
@@ -184,5 +184,5 @@ pub(super) fn conv(args: &Arguments<'_>) -> Inferred {
             length.ok_or_else(|| format!("`weight` {weight} reaches over the end of `x` {x}"))?,
         ));
     }
-    Ok(vec![TensorType::new(x.dtype, dims)])
+    Ok(vec![TensorType::new(x.dtype, dims).into()])
 }

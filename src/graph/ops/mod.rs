@@ -11,7 +11,7 @@ mod table;
 
 pub use table::TABLE;
 
-use super::{Constant, TensorType};
+use super::{Constant, TensorType, ValueType};
 use crate::target::Target;
 use std::fmt;
 
@@ -24,8 +24,11 @@ pub struct Row {
     /// Its parameters, in the order in which they are written.
     pub params: &'static [Param],
     /// The types of the outputs.
-    infer: fn(&Arguments<'_>) -> Result<Vec<TensorType>, String>,
+    infer: Infer,
 }
+
+/// Type inference of one row: the types of the outputs, or a sentence on what does not fit.
+type Infer = fn(&Arguments<'_>) -> Result<Vec<ValueType>, String>;
 
 /// One parameter of an operation.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,8 @@ pub enum Kind {
     Tensor,
     /// A tensor that is constant when the program is compiled.
     Constant,
+    /// One or more tensors in order, such as the values of a concatenation.
+    Many,
 }
 
 /// What holds for a parameter that is not bound.
@@ -95,11 +100,15 @@ impl Row {
         self.params.iter().find(|param| param.name == name)
     }
 
-    /// Infers the types of the outputs.
+    /// Infers the types of the outputs as the opset of `target` does.
     ///
     /// # Errors
     /// A sentence that names the parameter and what does not fit.
-    pub fn infer(&'static self, bound: &[Bound<'_>]) -> Result<Vec<TensorType>, String> {
+    pub fn infer(
+        &'static self,
+        bound: &[Bound<'_>],
+        target: Target,
+    ) -> Result<Vec<ValueType>, String> {
         for argument in bound {
             let Some(param) = self.param(argument.param) else {
                 return Err(format!("there is no parameter `{}`", argument.param));
@@ -108,9 +117,11 @@ impl Row {
                 return Err(format!("`{}` must be constant", param.name));
             }
         }
-        let arguments = Arguments { row: self, bound };
+        let arguments = Arguments { row: self, bound, target };
         for param in self.params.iter().filter(|p| p.default == Default::Required) {
-            arguments.tensor(param.name)?;
+            if arguments.get(param.name).is_none() {
+                return Err(format!("`{}` is missing", param.name));
+            }
         }
         (self.infer)(&arguments)
     }
@@ -134,7 +145,7 @@ pub struct Bound<'a> {
     /// The parameter.
     pub param: &'a str,
     /// The value's type.
-    pub ty: &'a TensorType,
+    pub ty: &'a ValueType,
     /// The value itself, where it is constant.
     pub constant: Option<&'a Constant>,
 }
@@ -143,6 +154,9 @@ pub struct Bound<'a> {
 struct Arguments<'a> {
     row: &'static Row,
     bound: &'a [Bound<'a>],
+    /// What the operation must run on: opsets differ in the types that they take.
+    #[allow(dead_code)]
+    target: Target,
 }
 
 impl<'a> Arguments<'a> {
@@ -155,11 +169,12 @@ impl<'a> Arguments<'a> {
     }
 
     fn optional(&self, name: &str) -> Option<&'a TensorType> {
-        self.get(name).map(|b| b.ty)
+        self.get(name)?.ty.tensor()
     }
 
     fn tensor(&self, name: &str) -> Result<&'a TensorType, String> {
-        self.optional(name).ok_or_else(|| format!("`{name}` is missing"))
+        let bound = self.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        bound.ty.tensor().ok_or_else(|| format!("`{name}` is {}, no tensor", bound.ty))
     }
 
     fn constant(&self, name: &str) -> Option<&'a Constant> {

@@ -3,11 +3,7 @@
 use super::{Default, Param, Row, infer};
 use crate::target::Target;
 
-const fn row(
-    name: &'static str,
-    params: &'static [Param],
-    infer: fn(&super::Arguments<'_>) -> Result<Vec<super::TensorType>, String>,
-) -> Row {
+const fn row(name: &'static str, params: &'static [Param], infer: super::Infer) -> Row {
     Row { name, since: Target::Ios16, params, infer }
 }
 

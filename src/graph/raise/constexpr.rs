@@ -8,7 +8,7 @@ use super::malformed;
 use super::values::Files;
 use crate::formats::mil;
 use crate::graph::weight::{Data, Operand, Storage, Weight};
-use crate::graph::{Constant, DataType, TensorType};
+use crate::graph::{Constant, DataType};
 use crate::{Error, Result};
 use half::f16;
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ impl Chains {
                     weight.check().map_err(|why| malformed(place, why))?;
                 }
                 let declared = output.r#type.as_ref().and_then(mil::ValueType::as_tensor);
-                if declared.is_none_or(|declared| !same_type(declared, &constant.ty())) {
+                if declared.is_none_or(|declared| !same_type(declared, &constant)) {
                     let why = format!("its declared type is not {}, which it is", constant.ty());
                     return Err(malformed(place, why));
                 }
@@ -91,7 +91,9 @@ impl Chains {
     }
 }
 
-fn same_type(declared: &mil::TensorType, ty: &TensorType) -> bool {
+fn same_type(declared: &mil::TensorType, constant: &Constant) -> bool {
+    let ty = constant.ty();
+    let Some(ty) = ty.tensor() else { return false };
     let shape = declared.shape().map(|s| s.iter().map(|&d| d as usize).collect::<Vec<_>>());
     declared.dtype().and_then(super::data_type) == Some(ty.dtype) && shape == ty.shape()
 }

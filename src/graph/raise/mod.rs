@@ -3,12 +3,20 @@
 //! | module | what it reads |
 //! |---|---|
 //! | `values` | literals and blobs → operands |
+//! | `program` | functions, operations, features → the whole program, with all findings |
+//! | `finding` | one thing that is wrong with a package |
 //! | `constexpr` | chains of constexpr operations → one weight with its storage |
 //!
 //! What comes in was written by others: every reference, type and length is checked before use.
 
 mod constexpr;
+mod finding;
+mod program;
 mod values;
+
+pub use finding::Finding;
+pub(crate) use finding::listed;
+pub use program::{Raised, program};
 
 use super::weight::Bytes;
 use super::{Constant, DataType};
