@@ -35,7 +35,7 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<Error>() {
         Some(Error::Usage(_)) => USAGE,
-        Some(Error::Input { .. }) => BAD_INPUT,
+        Some(Error::Input { .. } | Error::Findings { .. }) => BAD_INPUT,
         Some(Error::Io { .. }) => MACHINE,
         Some(Error::Format(error)) => match error {
             formats::Error::Io { .. } => MACHINE,
