@@ -1,7 +1,4 @@
 //! Every weight that coremltools 9.0 compressed decodes to exactly what coremltools decodes.
-//!
-//! The packages lie beside the repository, in `../shared/fixtures` or under the folder that
-//! `TWOLANE_SHARED` names; without them the test says so and passes.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,12 +11,8 @@ use twolane::graph::raise;
 use twolane::graph::weight::{Bytes, Storage, Weight};
 
 fn packages() -> Vec<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("TWOLANE_SHARED").map_or(beside, PathBuf::from);
-    let Ok(folder) = fs::read_dir(shared.join("fixtures/coreml/q")) else {
-        println!("skipped: no ../shared");
-        return Vec::new();
-    };
+    let Some(fixtures) = super::fixtures() else { return Vec::new() };
+    let folder = fs::read_dir(fixtures.join("coreml/q")).unwrap();
     let mut found: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.join("model.mlpackage").is_dir());
     found.sort();

@@ -1,7 +1,4 @@
 //! The packages that coremltools 9.0 made, read by our own readers.
-//!
-//! They lie beside the repository, in `../shared/fixtures` or in the folder that `TWOLANE_SHARED`
-//! names; without them the test says so and passes.
 
 use std::fs;
 use std::io::Read;
@@ -12,14 +9,6 @@ use twolane::formats::mil::{
 };
 use twolane::formats::mlpackage::{MANIFEST_PATH, MODEL_PATH, Package, WEIGHT_BIN_PATH};
 use twolane::formats::weight_blob::{Blob, Plan, Reader};
-
-/// The folder of shared fixtures, where there is one.
-fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("TWOLANE_SHARED").map_or(beside, PathBuf::from);
-    let packages = dir.join("fixtures/coreml");
-    packages.is_dir().then_some(packages)
-}
 
 /// Every package in `dir` and in the folders of `dir`.
 fn packages(dir: &Path) -> Vec<PathBuf> {
@@ -154,10 +143,7 @@ fn check_plan(blobs: &[Blob<'_>], bytes: &[u8]) {
 
 #[test]
 fn every_package_of_coremltools_reads_and_writes_back() {
-    let Some(dir) = shared() else {
-        println!("skipped: no ../shared");
-        return;
-    };
+    let Some(dir) = super::fixtures().map(|fixtures| fixtures.join("coreml")) else { return };
     let (plain, quantized) = (packages(&dir), packages(&dir.join("q")));
     assert_eq!((plain.len(), quantized.len()), (24, 74), "packages in {}", dir.display());
     let mut blobs = 0;
@@ -171,10 +157,7 @@ fn every_package_of_coremltools_reads_and_writes_back() {
 
 #[test]
 fn a_package_of_sub_byte_codes_has_sub_byte_blobs() {
-    let Some(dir) = shared() else {
-        println!("skipped: no ../shared");
-        return;
-    };
+    let Some(dir) = super::fixtures().map(|fixtures| fixtures.join("coreml")) else { return };
     #[rustfmt::skip]
     let cases = [
         ("mlp_ios18_pal1",           DataType::UInt1),

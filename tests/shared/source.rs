@@ -1,24 +1,11 @@
 //! Checkpoints that other programs wrote, where they are at hand.
 
-use std::path::PathBuf;
 use twolane::formats::safetensors::Dtype;
 use twolane::source::Source;
 
-/// The fixtures of `../shared`, or of the folder that `TWOLANE_SHARED` names.
-fn fixtures() -> Option<PathBuf> {
-    let shared = std::env::var_os("TWOLANE_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let fixtures = shared.join("fixtures");
-    if !fixtures.is_dir() {
-        println!("skipped: no ../shared");
-        return None;
-    }
-    Some(fixtures)
-}
-
 #[test]
 fn every_file_opens_and_reads_as_the_safetensors_crate_reads_it() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = super::fixtures() else { return };
     let mut opened = 0;
     let mut folders = vec![fixtures];
     while let Some(folder) = folders.pop() {
@@ -48,7 +35,7 @@ fn every_file_opens_and_reads_as_the_safetensors_crate_reads_it() {
 
 #[test]
 fn two_shards_hold_what_one_file_holds() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = super::fixtures() else { return };
     let whole = Source::open(fixtures.join("stories260k")).expect("a folder with one model");
     assert_eq!(whole.stem(), "stories260k");
     let folder = fixtures.join("variants/sharded_f16");
@@ -66,7 +53,7 @@ fn two_shards_hold_what_one_file_holds() {
 
 #[test]
 fn the_three_float_types_of_one_model_decode_to_each_other() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = super::fixtures() else { return };
     let open = |name: &str| Source::open(fixtures.join(name)).expect(name);
     let single = open("variants/stories260k_f32.safetensors");
     let decoded = |source: &Source, name: &str| {
@@ -94,7 +81,7 @@ fn the_three_float_types_of_one_model_decode_to_each_other() {
 
 #[test]
 fn integers_beside_weights_are_no_weights() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = super::fixtures() else { return };
     let source = Source::open(fixtures.join("variants/mnist_cnn_f32.safetensors")).expect("sound");
     let counters: Vec<_> = source.tensors().iter().filter(|t| t.dtype == Dtype::I64).collect();
     assert_eq!(counters.len(), 2);
@@ -106,7 +93,7 @@ fn integers_beside_weights_are_no_weights() {
 
 #[test]
 fn a_folder_of_unrelated_files_says_which_tensor_is_twice() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = super::fixtures() else { return };
     let error = Source::open(fixtures.join("digits")).expect_err("four networks in one folder");
     let words = error.to_string();
     assert!(words.contains("it lies in ") && words.contains("cnn_f32.safetensors"), "{words}");

@@ -1,21 +1,11 @@
 //! Linear codes against coremltools 9.0 on the same weights: our error is not above theirs.
-//!
-//! The packages are outside the repository, in `../shared` or where `TWOLANE_SHARED` says; without
-//! them the test says that it was skipped.
 
 use half::f16;
 use safetensors::SafeTensors;
-use std::path::PathBuf;
 use twolane::metrics::{Stats, sqnr_db};
 use twolane::quantize::Quantizer;
 use twolane::scheme::{Clip, Linear, LinearBits, LinearGranularity, Scheme};
 use twolane::tensor::{FloatType, Weights};
-
-fn shared() -> Option<PathBuf> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("TWOLANE_SHARED").map_or_else(beside, PathBuf::from);
-    folder.join("fixtures/coreml/q").is_dir().then_some(folder)
-}
 
 fn f16s(bytes: &[u8]) -> Vec<f64> {
     let value = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f64();
@@ -24,10 +14,7 @@ fn f16s(bytes: &[u8]) -> Vec<f64> {
 
 #[test]
 fn errors_are_never_above_those_of_coremltools() {
-    let Some(shared) = shared() else {
-        println!("skipped: no ../shared");
-        return;
-    };
+    let Some(fixtures) = super::fixtures() else { return };
     use LinearBits::{Int4, Int8};
     let channel = LinearGranularity::Channel { axis: 0 };
     let block = LinearGranularity::Block { size: 0 };
@@ -45,13 +32,13 @@ fn errors_are_never_above_those_of_coremltools() {
     ];
     let mut compared = 0;
     for (net, block_size) in [("mlp", 32), ("cnn", 16)] {
-        let file = std::fs::read(shared.join(format!("fixtures/digits/{net}_f16.safetensors")));
+        let file = std::fs::read(fixtures.join(format!("digits/{net}_f16.safetensors")));
         let file = file.expect("weights");
         let floats = SafeTensors::deserialize(&file).expect("weights");
         for target in ["ios16", "ios18"] {
             for (name, bits, asymmetric, granularity) in schemes {
                 let package = format!("{net}_{target}_{name}");
-                let path = shared.join(format!("fixtures/coreml/q/{package}/io.safetensors"));
+                let path = fixtures.join(format!("coreml/q/{package}/io.safetensors"));
                 let Ok(file) = std::fs::read(path) else {
                     continue;
                 };

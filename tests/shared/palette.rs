@@ -1,20 +1,10 @@
 //! Our palettes against those that coremltools 9.0 made of the same weights at the same scheme.
-//!
-//! The packages lie beside the repository, in `../shared/fixtures` or in the folder that
-//! `TWOLANE_SHARED` names; without them the test says so and passes.
 
 use half::f16;
 use safetensors::SafeTensors;
-use std::path::{Path, PathBuf};
 use twolane::quantize::Quantizer;
 use twolane::scheme::{Clip, Entries, Palette, PaletteGranularity, Scheme};
 use twolane::tensor::{FloatType, Weights};
-
-fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("TWOLANE_SHARED").map_or(beside, PathBuf::from).join("fixtures");
-    dir.is_dir().then_some(dir)
-}
 
 /// The scheme of a package by its name, for a net whose groups have `group` channels.
 fn scheme(package: &str, group: u32) -> Option<Palette> {
@@ -74,10 +64,7 @@ fn ours_db(weights: Weights, palette: Palette) -> f64 {
 
 #[test]
 fn palettes_are_never_worse_than_those_of_coremltools() {
-    let Some(dir) = shared() else {
-        println!("skipped: no ../shared");
-        return;
-    };
+    let Some(dir) = super::fixtures() else { return };
     let mut compared = 0;
     for (net, group) in [("mlp", 16), ("cnn", 8)] {
         let file =
