@@ -8,6 +8,7 @@
 //! | [`Cpu`] | the same numbers fast: packed weights, fused chains, no allocation while it runs |
 //! | [`specialize`] | a function with every shape fixed and every constant folded |
 
+mod constant;
 pub mod cpu;
 pub mod reference;
 mod specialize;
