@@ -5,6 +5,7 @@
 //! | | module | what it does |
 //! |---|---|---|
 //! | way | [`pipeline`] | read → plan → quantize → lay out → write → report |
+//! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
 //! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
@@ -24,6 +25,7 @@
 //! The words of the command line live in the binary, `quantize`.
 
 mod error;
+pub mod execute;
 pub mod graph;
 pub mod layout;
 mod map;

@@ -1,10 +1,20 @@
-//! How far quantized weights are from the weights they stand for.
+//! How far quantized weights are from the weights they stand for, and what follows from it.
 //!
-//! [`Stats`] holds sums; the measures that people read are derived from them. Sums of pieces are
+//! These types hold sums; the measures that people read are derived from them. Sums of pieces are
 //! merged in a fixed order, so that the same figures come out on any number of threads.
+//!
+//! | item | what it measures |
+//! |---|---|
+//! | [`Stats`], [`ErrorHistogram`] | weights, as they are quantized |
+//! | [`Closeness`] | values of one program beside those of another |
+//! | [`Divergence`] | distributions over classes, before and after |
 
+mod closeness;
+mod divergence;
 mod histogram;
 
+pub use closeness::Closeness;
+pub use divergence::{Divergence, Rows, quantile};
 pub use histogram::ErrorHistogram;
 
 /// Error statistics of some weights `x` and of what they decode to, `x̂`.

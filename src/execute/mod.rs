@@ -1,0 +1,24 @@
+//! Running a function of a package on inputs from a file, or on drawn ones.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`Inputs`] | what a function is fed: steps of tensors, and states to begin with |
+//! | [`key`] | which input a tensor of a file is meant for |
+//! | `convert` | stored numbers → the type and shape that an input declares |
+//! | `draw` | numbers that depend on names alone |
+//! | [`choose`] | the function that is meant |
+//! | [`run`], [`Evaluator`] | steps through a backend, states carried from one to the next |
+//! | [`write_outputs`] | what came out, as safetensors |
+//! | [`replace_file`] | a file that appears whole or not at all |
+
+mod convert;
+mod draw;
+mod inputs;
+pub mod key;
+mod run;
+mod write;
+
+pub use draw::draw;
+pub use inputs::Inputs;
+pub use run::{Evaluator, Ran, choose, run};
+pub use write::{Plain, replace_file, write_outputs};

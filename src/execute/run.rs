@@ -1,0 +1,128 @@
+//! Steps through a backend.
+
+use super::Inputs;
+use crate::graph::{Function, Program};
+use crate::runtime::{Backend, Cpu, Mode, Prepared, Reference, Shapes, Tensors};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Who evaluates, by the word on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evaluator {
+    /// The definition.
+    Reference,
+    /// The same numbers, fast.
+    Cpu,
+}
+
+impl Evaluator {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Reference, Self::Cpu];
+
+    /// The backend; the mode is the reference's.
+    pub fn backend(self, mode: Mode) -> Box<dyn Backend> {
+        match self {
+            Self::Reference => Box::new(Reference { mode }),
+            Self::Cpu => Box::new(Cpu),
+        }
+    }
+}
+
+impl fmt::Display for Evaluator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.backend(Mode::F32).name())
+    }
+}
+
+impl FromStr for Evaluator {
+    type Err = String;
+
+    fn from_str(word: &str) -> std::result::Result<Self, String> {
+        let named = |evaluator: &Self| evaluator.to_string().eq_ignore_ascii_case(word);
+        let found = Self::ALL.into_iter().find(named);
+        found.ok_or_else(|| format!("unknown backend `{word}`; use reference or cpu"))
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ran {
+    /// The outputs of each step.
+    pub steps: Vec<Tensors>,
+    /// What the states hold after the last.
+    pub states: Tensors,
+    /// In [`Mode::Ane`]: operations with sums whose partial sums passed the accumulator's limit, and
+    /// how many.
+    pub overflows: BTreeMap<String, u64>,
+}
+
+/// The function of this name; without one, the default.
+///
+/// # Errors
+/// [`Error::Usage`] for a name that the program lacks, and for a program without functions.
+pub fn choose<'p>(program: &'p Program, name: Option<&str>) -> Result<(&'p str, &'p Function)> {
+    let default = Some(program.default_function.as_str()).filter(|name| !name.is_empty());
+    let found = match name.or(default) {
+        Some(name) => program.functions.get_key_value(name),
+        None => program.functions.first_key_value(),
+    };
+    let listed = || {
+        let names: Vec<_> = program.functions.keys().take(5).map(String::as_str).collect();
+        let more = match program.functions.len().saturating_sub(5) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}", names.join(", "))
+    };
+    let (name, function) = found.ok_or_else(|| {
+        let asked = name.unwrap_or(&program.default_function);
+        Error::Usage(format!("there is no function `{asked}`; there are {}", listed()))
+    })?;
+    Ok((name, function))
+}
+
+/// Runs all steps, states carried from one to the next.
+///
+/// # Errors
+/// As [`Backend::prepare`] and [`Prepared::run`].
+pub fn run(function: &Function, inputs: &Inputs, evaluator: Evaluator, mode: Mode) -> Result<Ran> {
+    let mut ran = Ran { states: inputs.states.clone(), ..Ran::default() };
+    let backend = evaluator.backend(mode);
+    // Shapes may change from step to step; one preparation is held at a time.
+    let mut ready: Option<(Shapes, Box<dyn Prepared>)> = None;
+    for step in &inputs.steps {
+        let outputs = match evaluator {
+            Evaluator::Reference => {
+                let overflows = &mut ran.overflows;
+                Reference { mode }.evaluate(function, step, &mut ran.states, &mut |seen| {
+                    if seen.overflows > 0 {
+                        *overflows.entry(seen.operation.name.clone()).or_default() +=
+                            seen.overflows;
+                    }
+                    Ok(())
+                })?
+            }
+            Evaluator::Cpu => {
+                let shapes = shapes(step);
+                if ready.as_ref().is_none_or(|(of, _)| *of != shapes) {
+                    drop(ready.take());
+                    let prepared = backend.prepare(function, &shapes)?;
+                    ready = Some((shapes, prepared));
+                }
+                let (_, prepared) = ready.as_mut().expect("prepared above");
+                let mut outputs = Tensors::new();
+                prepared.run(step, &mut ran.states, &mut outputs)?;
+                outputs
+            }
+        };
+        ran.steps.push(outputs);
+    }
+    Ok(ran)
+}
+
+/// The shapes of tensors.
+pub(crate) fn shapes(tensors: &Tensors) -> Shapes {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect()
+}
