@@ -14,6 +14,12 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Map(Mmap);
 
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
 impl Map {
     /// Maps a regular file that is not empty.
     ///
@@ -26,16 +32,23 @@ impl Map {
         // Asked before opening, for opening a pipe waits until somebody writes into it; and again
         // after, of the file that was really opened.
         check(&shown, &fs::metadata(path).map_err(unreadable)?)?;
-        let file = File::open(path).map_err(unreadable)?;
-        check(&shown, &file.metadata().map_err(unreadable)?)?;
+        Self::of(&File::open(path).map_err(unreadable)?, &shown)
+    }
+
+    /// Maps a file that is open; `shown` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub(crate) fn of(file: &File, shown: &str) -> Result<Self> {
+        check(shown, &file.metadata().map_err(|source| Error::io("read", shown, source))?)?;
         // SAFETY: the map is read-only and is only ever seen as bytes, of which every value is
         // valid. If another program writes to the file while it is mapped, other bytes may be read
         // than were checked; each use slices within the mapped length, which does not change, so
         // that gives wrong weights, not a wrong address. If another program cuts the file short,
         // reading behind its new end stops this process with SIGBUS; that is the documented price
         // of mapping, and the same as in every tool that maps checkpoints.
-        let map = unsafe { Mmap::map(&file) };
-        Ok(Self(map.map_err(|source| Error::io("map", &shown, source))?))
+        let map = unsafe { Mmap::map(file) };
+        Ok(Self(map.map_err(|source| Error::io("map", shown, source))?))
     }
 
     /// The file's bytes.

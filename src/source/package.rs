@@ -1,8 +1,12 @@
 //! An .mlpackage as a program.
 
-use crate::graph::Program;
+use crate::formats::mlpackage;
+use crate::graph::weight::Bytes;
+use crate::graph::{Program, raise};
+use crate::map::Map;
 use crate::target::Target;
 use crate::{Error, Result};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An opened package.
@@ -17,12 +21,64 @@ pub struct Package {
 }
 
 impl Package {
-    /// Opens `path`: an .mlpackage, or an output folder that holds one.
+    /// Opens `path`: an .mlpackage, or a folder that holds exactly one.
     ///
     /// # Errors
-    /// As [`crate::graph::raise::program`] and [`crate::formats::mlpackage::Package::open`].
+    /// As [`raise::program`] and [`mlpackage::Package::open`], with the package's path;
+    /// [`Error::Input`] for a folder with none or several.
     pub fn open(path: &Path) -> Result<Self> {
-        let _ = path;
-        Err(Error::bug("package", "not written yet"))
+        let dir = locate(path)?;
+        let within = |error: Error| match error {
+            Error::Format(error) => super::within(&dir, error),
+            Error::Findings { findings, .. } => {
+                Error::Findings { place: dir.display().to_string(), findings }
+            }
+            other => other,
+        };
+        let package = mlpackage::Package::open(&dir).map_err(|error| within(error.into()))?;
+        let model = package.model().map_err(|error| within(error.into()))?;
+        let mut open = |name: &str| {
+            let file = package.open_blob_file(name)?;
+            Ok(Bytes::new(Map::of(&file, name)?))
+        };
+        let raised = raise::program(&model, &mut open).map_err(within)?;
+        Ok(Self { program: raised.program, target: raised.target, dir })
+    }
+}
+
+/// The package that `path` means.
+fn locate(path: &Path) -> Result<PathBuf> {
+    if path.join(mlpackage::MANIFEST_PATH).is_file() {
+        return Ok(path.to_owned());
+    }
+    let shown = path.display().to_string();
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|e| e == "mlpackage");
+    if !path.is_dir() || is_package(&path.to_owned()) {
+        let found = match (path.exists(), path.is_dir()) {
+            (false, _) => "there is no such file or folder",
+            (true, false) => "this is a file, and a package is a folder",
+            (true, true) => "there is no Manifest.json in it",
+        };
+        return Err(Error::input(
+            shown,
+            found,
+            "name an .mlpackage, or an output folder of quantize",
+        ));
+    }
+    let unreadable = |source| Error::io("read", &shown, source);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if is_package(&path) {
+            found.push(path);
+        }
+    }
+    match <[PathBuf; 1]>::try_from(found) {
+        Ok([package]) => Ok(package),
+        Err(found) => {
+            let count = found.len();
+            let found = format!("there are {count} packages in it");
+            Err(Error::input(shown, found, "name the one that is meant"))
+        }
     }
 }
