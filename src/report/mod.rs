@@ -9,11 +9,17 @@
 //! | [`Report`] | the values, as they stand in the file |
 //! | `read` | the way back from a file that anybody may have made |
 //! | `text` | the table, worst first; one tensor with its plots; CSV |
+//! | [`validation`] | what a validation found |
+//! | [`outputs`] | what a run of a function gave |
 
+pub mod outputs;
 mod read;
 mod text;
+pub mod validation;
 
+pub use outputs::Outputs;
 pub use read::locate;
+pub use validation::Validation;
 
 use crate::metrics::{self, Stats};
 use crate::scheme::{Linear, LinearBits, Scheme};

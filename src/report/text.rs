@@ -252,7 +252,7 @@ fn sqnr(error: &ErrorReport) -> String {
 }
 
 /// Four significant digits, with an exponent where zeros would fill the column.
-fn figure(x: f64) -> String {
+pub(super) fn figure(x: f64) -> String {
     let magnitude = x.abs();
     if x == 0.0 {
         "0".into()

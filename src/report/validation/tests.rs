@@ -1,0 +1,150 @@
+use super::*;
+
+fn figures(noise: f32) -> Figures {
+    let x = [3.0, -4.0, 12.0, 0.5];
+    Figures::new(&Closeness::of(&x, &x.map(|x| x + noise)).unwrap())
+}
+
+fn layer(weight: &str, noise: f32) -> LayerCheck {
+    LayerCheck {
+        function: weight.replace('.', "_"),
+        operation: "linear".into(),
+        weight: weight.into(),
+        shape: vec![64, 64],
+        stored_as: "linear int8".into(),
+        bytes: 4224,
+        weights: Some(figures(noise)),
+        outputs: Some(figures(noise * 2.0)),
+        overflows: None,
+    }
+}
+
+fn validation() -> Validation {
+    let mut v = Validation::new("m.mlpackage".into(), "drawn, 1 sample".into());
+    v.against = Some("m.safetensors".into());
+    v.layers = vec![layer("good.weight", 0.01), layer("bad.weight", 0.5)];
+    let mut rows = Divergence::default();
+    rows.add(crate::metrics::Rows::Logits, 2, &[0.0, 1.0, 2.0, 1.0], &[0.1, 1.0, 1.0, 1.5]);
+    v.outputs = vec![OutputCheck {
+        function: "main".into(),
+        output: "logits".into(),
+        figures: figures(0.1),
+        classes: Some(Classes::new(&rows)),
+    }];
+    v.agreement = vec![AgreementCheck {
+        function: "main".into(),
+        output: "logits".into(),
+        between: ["reference".into(), "cpu".into()],
+        relative: 3e-7,
+    }];
+    v.speed = vec![Speed {
+        function: "main".into(),
+        backend: "cpu".into(),
+        runs: 50,
+        median_ms: 1.5,
+        p5_ms: 1.25,
+        p95_ms: 2.0,
+        unit: "items".into(),
+        units: 3,
+        units_per_second: 2000.0,
+        bytes_moved: 3 << 20,
+        gb_per_second: 2.1,
+        macs: 3_000_000,
+        gmac_per_second: 2.0,
+        held_bytes: 0,
+    }];
+    v.probe = Some(Probe { threads: 2, gb_per_second: 21.0, gmac_per_second: 80.0 });
+    v.peak_memory_bytes = Some(12 << 20);
+    v.unproven = vec!["nothing ran on a device".into()];
+    v
+}
+
+#[test]
+fn people_read_the_worst_first_and_the_verdict_last() {
+    let mut v = validation();
+    v.judge(&Limits { min_sqnr_db: Some(20.0), ..Limits::default() });
+    insta::assert_snapshot!(v.to_text(None), @r"
+    m.mlpackage against m.safetensors
+    inputs: drawn, 1 sample
+
+    layer        operation  shape     stored as    weight dB  output dB    cosine  max error
+    bad.weight   linear     [64, 64]  linear int8      22.29      16.26  0.991766      1.000
+    good.weight  linear     [64, 64]  linear int8      56.26      50.24  0.999996    0.02000
+
+    output  SQNR dB    cosine  max error  KL mean  KL p99  KL max  top-1 same
+    logits    36.26  0.999906     0.1000   0.1292  0.2574  0.2574     50.00 %
+
+    reference and cpu differ by 3.0e-7 of the largest element at most (main); one output compared
+
+    function  backend  median ms       p5 … p95  per second    moved   GB/s  of probe  GMAC/s  of probe
+    main      cpu          1.500  1.250 … 2.000  2000 items  3.0 MiB  2.100      10 %   2.000       2 %
+    probe, in this process: 21.00 GB/s read, 80.00 GMAC/s in f32, 2 threads
+    peak memory: 12.0 MiB (12,582,912 bytes)
+
+    not proven: nothing ran on a device
+    failed: layer bad.weight: 16.26 dB, less than 20 dB
+    ");
+}
+
+#[test]
+fn a_thousand_layers_are_summed_up() {
+    let mut v = validation();
+    v.layers = (0..1000).map(|i| layer(&format!("l{i}.weight"), 0.001 * (i + 1) as f32)).collect();
+    v.judge(&Limits { min_cosine: Some(0.99), ..Limits::default() });
+    let text = v.to_text(Some(80));
+    assert!(text.lines().count() < 70, "{text}");
+    assert!(text.contains("and 980 more layers, each at least"), "{text}");
+    assert!(text.contains("failed: and "), "{text}");
+}
+
+#[test]
+fn limits_name_what_misses_them() {
+    let failed = |limits: Limits, change: fn(&mut Validation)| {
+        let mut v = validation();
+        change(&mut v);
+        v.judge(&limits);
+        v.failed.join("\n")
+    };
+    let none = Limits::default();
+    assert_eq!(failed(none, |_| ()), "");
+    let exact = Limits { min_sqnr_db: Some(1e9), ..none };
+    assert_eq!(
+        failed(exact, |v| {
+            v.layers.truncate(1);
+            v.layers[0].weights = Some(figures(0.0));
+            v.layers[0].outputs = None;
+            v.outputs.clear();
+        }),
+        "",
+        "what is exact passes"
+    );
+    let told = [
+        failed(Limits { min_cosine: Some(0.999), ..none }, |_| ()),
+        failed(Limits { max_kl: Some(0.01), ..none }, |_| ()),
+        failed(Limits { max_kl: Some(0.01), ..none }, |v| v.outputs[0].classes = None),
+        failed(none, |v| v.agreement[0].relative = 0.01),
+        failed(none, |v| v.outputs[0].figures.broken = 3),
+        failed(none, |v| v.findings.push("fc1: is [2, 3], and the source has [3, 2]".into())),
+        failed(Limits { min_cosine: Some(0.5), ..none }, |v| {
+            v.outputs.clear();
+            v.layers.clear();
+        }),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+    weight bad.weight: cosine 0.997784, less than 0.999
+    layer bad.weight: cosine 0.991766, less than 0.999
+    output logits of main: mean KL 1.292e-1, more than 0.01
+    --max-kl: no output is a distribution over classes; name one with --logits
+    output logits of main: reference and cpu differ by 1.0e-2 of the largest element
+    output logits of main: 3 elements are finite on one side only
+    fc1: is [2, 3], and the source has [3, 2]
+    the limits: nothing was compared with a source; give one with --against
+    ");
+}
+
+#[test]
+fn a_validation_comes_back_as_it_was_written() {
+    let v = validation();
+    let text = v.to_json();
+    assert_eq!(serde_json::from_str::<Validation>(&text).unwrap(), v);
+}

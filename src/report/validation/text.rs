@@ -1,0 +1,269 @@
+//! A validation as people read it.
+
+use super::{LayerCheck, OutputCheck, Validation};
+use crate::report::text::figure;
+use crate::text::{Column, Table, exact_size, printable, shape, size};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Rows of a table; what is better or faster is summed up.
+const ROWS: usize = 20;
+
+/// Failures that are printed.
+const FAILURES: usize = 20;
+
+impl Validation {
+    /// The tables: layers worst first, outputs, backends, speed; then what is not proven, and the
+    /// verdict. Names are shortened to fit `width` columns, if there is a terminal.
+    pub fn to_text(&self, width: Option<usize>) -> String {
+        let mut out = printable(&self.package).into_owned();
+        if let Some(against) = &self.against {
+            let _ = write!(out, " against {}", printable(against));
+        }
+        let _ = writeln!(out, "\ninputs: {}", printable(&self.inputs));
+        for part in [
+            self.layers_text(width),
+            self.outputs_text(width),
+            self.agreement_text(),
+            self.overflow_text(),
+            self.speed_text(width),
+        ] {
+            if !part.is_empty() {
+                out.push('\n');
+                out.push_str(&part);
+            }
+        }
+        out.push('\n');
+        for unproven in &self.unproven {
+            let _ = writeln!(out, "not proven: {}", printable(unproven));
+        }
+        for failure in self.failed.iter().take(FAILURES) {
+            let _ = writeln!(out, "failed: {}", printable(failure));
+        }
+        if let Some(more) = self.failed.len().checked_sub(FAILURES).filter(|more| *more > 0) {
+            let _ = writeln!(out, "failed: and {more} more");
+        }
+        out.push_str(if self.failed.is_empty() { "passed\n" } else { "" });
+        out
+    }
+
+    fn layers_text(&self, width: Option<usize>) -> String {
+        if self.layers.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new(vec![
+            Column::left("layer").shrink_to(24),
+            Column::left("operation").optional(),
+            Column::left("shape").optional(),
+            Column::left("stored as").cut_to(12).optional(),
+            Column::right("weight dB"),
+            Column::right("output dB"),
+            Column::right("cosine"),
+            Column::right("max error").optional(),
+        ]);
+        let worst = self.worst_layers();
+        for layer in worst.iter().take(ROWS) {
+            let shown = layer.outputs.or(layer.weights);
+            table.row(vec![
+                layer.weight.clone(),
+                layer.operation.clone(),
+                shape(&layer.shape),
+                layer.stored_as.clone(),
+                decibels(layer.weights.as_ref()),
+                decibels(layer.outputs.as_ref()),
+                shown.map_or("–".into(), |f| format!("{:.6}", f.cosine)),
+                shown.map_or("–".into(), |f| figure(f.max_abs)),
+            ]);
+        }
+        let mut out = table.render(width);
+        if let Some(next) = worst.get(ROWS) {
+            let more = worst.len() - ROWS;
+            let _ = writeln!(out, "and {more} more layers, each at least {} dB", db(next));
+        }
+        out
+    }
+
+    /// Outputs that are no layer's own: a layer's stand in its row.
+    fn outputs_text(&self, width: Option<usize>) -> String {
+        if self.outputs.is_empty() {
+            return String::new();
+        }
+        let worst = self.worst_outputs();
+        let functions: BTreeSet<_> = self.outputs.iter().map(|o| &o.function).collect();
+        let mut out = String::new();
+        if self.outputs.iter().any(|o| o.classes.is_some()) || functions.len() == 1 {
+            let mut table = Table::new(vec![
+                Column::left("output").shrink_to(16),
+                Column::right("SQNR dB"),
+                Column::right("cosine"),
+                Column::right("max error").optional(),
+                Column::right("KL mean"),
+                Column::right("KL p99").optional(),
+                Column::right("KL max").optional(),
+                Column::right("top-1 same"),
+            ]);
+            for output in worst.iter().take(ROWS) {
+                table.row(output_row(output, functions.len() > 1));
+            }
+            out = table.render(width);
+            if let Some(next) = worst.get(ROWS) {
+                let (more, least) = (worst.len() - ROWS, decibels(Some(&next.figures)));
+                let _ = writeln!(out, "and {more} more outputs, each at least {least} dB");
+            }
+        }
+        if functions.len() > 1 {
+            let first = worst[0];
+            let cosine = worst.iter().map(|o| o.figures.cosine).fold(f64::INFINITY, f64::min);
+            let _ = writeln!(
+                out,
+                "{} outputs of {} functions: the worst {} dB ({}), cosine at least {cosine:.6}",
+                worst.len(),
+                functions.len(),
+                decibels(Some(&first.figures)),
+                printable(&first.function),
+            );
+        }
+        out
+    }
+
+    fn agreement_text(&self) -> String {
+        let Some(worst) = self.agreement.iter().max_by(|a, b| a.relative.total_cmp(&b.relative))
+        else {
+            return String::new();
+        };
+        let [one, other] = &worst.between;
+        let by = match worst.relative {
+            0.0 => "are equal in every bit".into(),
+            by => format!(
+                "differ by {by:.1e} of the largest element at most ({})",
+                printable(&worst.function)
+            ),
+        };
+        let compared = match self.agreement.len() {
+            1 => "one output".into(),
+            n => format!("{n} outputs"),
+        };
+        format!("{one} and {other} {by}; {compared} compared\n")
+    }
+
+    fn overflow_text(&self) -> String {
+        let asked = self.layers.iter().any(|layer| layer.overflows.is_some());
+        let over: Vec<_> = self.layers.iter().filter(|l| l.overflows.unwrap_or(0) > 0).collect();
+        if !asked {
+            return String::new();
+        }
+        let mut out = match over.len() {
+            0 => "no partial sum of a layer passes 32768\n".to_string(),
+            n => format!(
+                "partial sums of {n} layers pass 32768 and may become infinite on a Neural Engine:\n"
+            ),
+        };
+        for layer in over.iter().take(ROWS) {
+            let _ = writeln!(
+                out,
+                "  {}: {} sums",
+                printable(&layer.weight),
+                layer.overflows.unwrap_or(0)
+            );
+        }
+        out.push_str(
+            "(M6S numerics.md, M4 and M6: a Q15.16 accumulator, sticky infinity at 32768; GUIDE ch. 3 \
+             disputes it: an accumulator of f32 class)\n",
+        );
+        out
+    }
+
+    fn speed_text(&self, width: Option<usize>) -> String {
+        if self.speed.is_empty() {
+            return self.peak_text();
+        }
+        let mut table = Table::new(vec![
+            Column::left("function").shrink_to(16),
+            Column::left("backend"),
+            Column::right("median ms"),
+            Column::right("p5 … p95").optional(),
+            Column::right("per second"),
+            Column::right("moved").optional(),
+            Column::right("GB/s"),
+            Column::right("of probe").optional(),
+            Column::right("GMAC/s"),
+            Column::right("of probe").optional(),
+        ]);
+        let mut slowest: Vec<_> = self.speed.iter().collect();
+        slowest.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
+        let share = |is: f64, best: Option<f64>| match best {
+            Some(best) if best > 0.0 => format!("{:.0} %", is / best * 100.0),
+            _ => "–".into(),
+        };
+        for speed in slowest.iter().take(ROWS) {
+            table.row(vec![
+                speed.function.clone(),
+                speed.backend.clone(),
+                figure(speed.median_ms),
+                format!("{} … {}", figure(speed.p5_ms), figure(speed.p95_ms)),
+                format!("{} {}", figure(speed.units_per_second), speed.unit),
+                size(speed.bytes_moved),
+                figure(speed.gb_per_second),
+                share(speed.gb_per_second, self.probe.map(|p| p.gb_per_second)),
+                figure(speed.gmac_per_second),
+                share(speed.gmac_per_second, self.probe.map(|p| p.gmac_per_second)),
+            ]);
+        }
+        let mut out = table.render(width);
+        if slowest.len() > ROWS {
+            let total: f64 = slowest.iter().map(|speed| speed.median_ms).sum();
+            let more = slowest.len() - ROWS;
+            let _ = writeln!(out, "and {more} faster ones; all together {} ms", figure(total));
+        }
+        if let Some(probe) = &self.probe {
+            let _ = writeln!(
+                out,
+                "probe, in this process: {} GB/s read, {} GMAC/s in f32, {} threads",
+                figure(probe.gb_per_second),
+                figure(probe.gmac_per_second),
+                probe.threads,
+            );
+        }
+        out + &self.peak_text()
+    }
+
+    fn peak_text(&self) -> String {
+        let peak =
+            self.peak_memory_bytes.map(|bytes| format!("peak memory: {}\n", exact_size(bytes)));
+        peak.unwrap_or_default()
+    }
+}
+
+fn output_row(output: &OutputCheck, several: bool) -> Vec<String> {
+    let name = match several {
+        true => format!("{}.{}", output.function, output.output),
+        false => output.output.clone(),
+    };
+    let class = |of: fn(&super::Classes) -> String| output.classes.as_ref().map_or("–".into(), of);
+    vec![
+        name,
+        decibels(Some(&output.figures)),
+        format!("{:.6}", output.figures.cosine),
+        figure(output.figures.max_abs),
+        class(|c| figure(c.kl_mean)),
+        class(|c| figure(c.kl_p99)),
+        class(|c| figure(c.kl_max)),
+        class(|c| format!("{:.2} %", c.top1 * 100.0)),
+    ]
+}
+
+fn db(layer: &LayerCheck) -> String {
+    decibels(layer.outputs.as_ref().or(layer.weights.as_ref()))
+}
+
+fn decibels(figures: Option<&super::Figures>) -> String {
+    match figures {
+        None => "–".into(),
+        Some(figures) => match figures.sqnr_db {
+            Some(db) => format!("{db:.2}"),
+            None if figures.broken > 0 => "broken".into(),
+            None if figures.noise > 0.0 => "no signal".into(),
+            None => "exact".into(),
+        },
+    }
+}
