@@ -1,8 +1,9 @@
 //! Short constructors of, and views into, the nested messages.
 
 use super::{
-    Argument, Binding, BlobFileValue, DataType, Dimension, ImmediateValue, NamedValueType,
-    Operation, StateType, TensorType, TensorValue, Value, ValueType, binding,
+    Argument, Binding, BlobFileValue, DataType, DictionaryType, Dimension, ImmediateValue,
+    ListType, NamedValueType, Operation, StateType, TensorType, TensorValue, Value, ValueType,
+    Values, binding,
     dimension::{self, ConstantDimension, UnknownDimension},
     immediate_value, tensor_value, value, value_type,
 };
@@ -84,6 +85,20 @@ impl ValueType {
         Self { r#type: Some(value_type::Type::State(StateType { wrapped_type: wrapped })) }
     }
 
+    /// So many scalars of one type.
+    pub fn list(dtype: DataType, length: u64) -> Self {
+        let (r#type, length) = (Self::tensor(dtype, &[]).into(), Dimension::fixed(length));
+        let list = ListType { r#type: Some(r#type), length: Some(length) };
+        Self { r#type: Some(value_type::Type::List(list)) }
+    }
+
+    /// Scalars by scalars.
+    pub fn dictionary(key: DataType, value: DataType) -> Self {
+        let scalar = |dtype| Some(Self::tensor(dtype, &[]).into());
+        let dictionary = DictionaryType { key_type: scalar(key), value_type: scalar(value) };
+        Self { r#type: Some(value_type::Type::Dictionary(dictionary)) }
+    }
+
     /// The tensor type, where it is one.
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match &self.r#type {
@@ -137,6 +152,15 @@ impl Value {
     /// A tensor in `bytes`, packed as it would stand in a blob.
     pub fn bytes(dtype: DataType, shape: &[u64], bytes: Vec<u8>) -> Self {
         Self::tensor(dtype, shape, tensor_value::Bytes { values: bytes }.into())
+    }
+
+    /// A list of scalars of one type.
+    pub fn list(dtype: DataType, members: Vec<Self>) -> Self {
+        let r#type = Some(ValueType::list(dtype, members.len() as u64));
+        let list = immediate_value::Value::List(Values { values: members });
+        let immediate = ImmediateValue { value: Some(list) };
+        let value = Some(value::Value::Immediate(immediate));
+        Self { doc_string: String::new(), r#type, value }
     }
 
     /// A tensor in `weight.bin`; `offset` is that of the blob's metadata.

@@ -103,7 +103,7 @@ impl Separation {
 
     fn scale(&mut self, name: &str, operand: Operand) -> ValueId {
         let constant = Constant::from(Weight::dense(operand));
-        self.add(name, constant.ty().into(), Some(constant))
+        self.add(name, constant.ty(), Some(constant))
     }
 
     /// Takes the scale out of the weight `id` and behind each of its readers.
@@ -179,10 +179,10 @@ impl Separation {
         let constant = Constant::from(Weight::dense(values.reshaped(shape)));
         if !alone {
             let name = format!("{}_row", value.name);
-            return Ok(self.add(&name, constant.ty().into(), Some(constant)));
+            return Ok(self.add(&name, constant.ty(), Some(constant)));
         }
         let value = &mut self.function.values[id.0];
-        (value.ty, value.constant) = (constant.ty().into(), Some(constant));
+        (value.ty, value.constant) = (constant.ty(), Some(constant));
         Ok(id)
     }
 

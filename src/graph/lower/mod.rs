@@ -23,7 +23,7 @@ pub use blobs::Blob;
 pub use support::supports;
 
 use super::weight::{Data, Slot, Storage, Weight};
-use super::{Constant, DataType, Function, Program, TensorType, Value, ValueId, ValueType};
+use super::{Constant, DataType, Function, Labels, Program, TensorType, Value, ValueId, ValueType};
 use crate::formats::{mil, weight_blob};
 use crate::target::Target;
 use crate::{Error, Result};
@@ -87,6 +87,11 @@ impl Lowered {
 /// [`Error::Usage`] for a storage, an operation or several functions that the target lacks;
 /// [`Error::Bug`] for a program that does not hold together.
 pub fn lower(program: &Program, target: Target) -> Result<Lowered> {
+    if target < Target::Ios16 {
+        return Err(Error::Usage(format!(
+            "packages for {target} are read and not written; the first target to write is ios16"
+        )));
+    }
     if !program.is_single() && target < Target::Ios18 {
         return Err(Error::Usage(format!(
             "{target} has no packages with several functions: ios18 is the first target that has"
@@ -154,13 +159,13 @@ impl<'a> Lowering<'a> {
             for argument in &operation.arguments {
                 self.constant(argument.value)?;
             }
-            let named = |id: &ValueId| &function.value(*id).name;
-            let name = operation.outputs.first().map(named);
-            let name = name.ok_or_else(|| Error::bug(self.name, "an operation without outputs"))?;
+            let output = operation.outputs.first().map(|id| &function.value(*id).name);
+            let name = output.unwrap_or(&operation.name);
             let mut lowered = mil::Operation::new(operation.row.name, name);
             for argument in &operation.arguments {
-                let value = mil::Argument::name(named(&argument.value));
-                lowered = lowered.input(argument.param, value);
+                // A parameter of several values stands once for each.
+                let bound = lowered.inputs.entry(argument.param.into()).or_default();
+                bound.arguments.push(binding(function.value(argument.value)));
             }
             for &id in &operation.outputs {
                 let Value { name, ty, .. } = function.value(id);
@@ -169,6 +174,10 @@ impl<'a> Lowering<'a> {
             self.operations.push(lowered);
         }
         for output in &function.outputs {
+            let value = function.value(output.value);
+            if matches!(value.ty, ValueType::Labels(..)) {
+                return Err(Error::bug(&value.name, "labels are no output"));
+            }
             self.constant(output.value)?;
         }
         let typed = |value: &Value| mil::NamedValueType::new(&value.name, value_type(&value.ty));
@@ -199,7 +208,8 @@ impl<'a> Lowering<'a> {
             return Ok(());
         }
         match constant {
-            Constant::Labels(_) => return Err(Error::bug(name, "labels cannot be written yet")),
+            // A list is a literal of the operation that reads it.
+            Constant::Labels(_) => {}
             Constant::Text(text) => {
                 let value = mil::Value::string(text);
                 self.operations.push(mil::Operation::constant(name, value));
@@ -264,9 +274,34 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// What binds a parameter to a value: its name, or the list that it is.
+fn binding(value: &Value) -> mil::Binding {
+    use mil::binding::Binding;
+    let binding = match &value.constant {
+        Some(Constant::Labels(labels)) => Binding::Value(list(labels)),
+        _ => Binding::Name(value.name.clone()),
+    };
+    mil::Binding { binding: Some(binding) }
+}
+
+fn list(labels: &Labels) -> mil::Value {
+    let int = |&int: &i64| {
+        let values = mil::tensor_value::LongInts { values: vec![int] };
+        mil::Value::tensor(mil::DataType::Int64, &[], values.into())
+    };
+    let members = match labels {
+        Labels::Texts(texts) => texts.iter().map(mil::Value::string).collect(),
+        Labels::Ints(ints) => ints.iter().map(int).collect(),
+    };
+    mil::Value::list(data_type(labels.dtype()), members)
+}
+
 fn value_type(ty: &ValueType) -> mil::ValueType {
     match ty {
-        ValueType::Labels(..) | ValueType::Scores(_) => unreachable!("no row returns them"),
+        ValueType::Labels(label, count) => mil::ValueType::list(data_type(*label), *count as u64),
+        ValueType::Scores(label) => {
+            mil::ValueType::dictionary(data_type(*label), mil::DataType::Float64)
+        }
         ValueType::Tensor(tensor) => tensor_type(tensor).into(),
         ValueType::State(tensor) => {
             let wrapped_type = Some(Box::new(tensor_type(tensor).into()));

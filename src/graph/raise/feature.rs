@@ -180,10 +180,14 @@ fn held(form: &Type, ty: &ValueType, kind: Kind, target: Target) -> Result<Seen,
             let (sizes, color) = pixels(image, tensor, kind)?;
             Ok((sizes, Some(color)))
         }
-        (Type::String(_), ValueType::Tensor(tensor)) if tensor.dtype == DataType::String => {
+        (Type::String(_), ValueType::Tensor(tensor))
+            if kind == Kind::Output && tensor.dtype == DataType::String =>
+        {
             Ok(Seen::default())
         }
-        (Type::Int64(_), ValueType::Tensor(tensor)) if tensor.dtype == DataType::Int64 => {
+        (Type::Int64(_), ValueType::Tensor(tensor))
+            if kind == Kind::Output && tensor.dtype == DataType::Int64 =>
+        {
             Ok(Seen::default())
         }
         (Type::Dictionary(dictionary), ValueType::Scores(label)) => {
