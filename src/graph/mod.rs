@@ -11,11 +11,13 @@
 //! | [`weight`] | a weight is a value with a storage |
 //! | [`names`] | tensor names as identifiers |
 //! | [`mod@lower`] | program × target → protobuf messages and the plan of `weight.bin` |
+//! | [`Finding`] | one thing that is wrong, and where |
 //! | [`raise`] | protobuf messages → program, with all findings |
 
 mod builder;
 mod constant;
 mod data_type;
+mod finding;
 pub mod lower;
 pub mod names;
 pub mod ops;
@@ -27,6 +29,7 @@ pub mod weight;
 pub use builder::Builder;
 pub use constant::{Constant, Labels};
 pub use data_type::DataType;
+pub use finding::Finding;
 pub use lower::{Lowered, lower};
 pub use program::{
     Argument, ColorSpace, Feature, Function, Metadata, Operation, Program, Value, ValueId,

@@ -9,7 +9,7 @@
 //! | `constexpr` | chains of constexpr operations → one weight with its storage |
 //! | `values` | literals and blobs → constants |
 //! | `types` | types |
-//! | `finding` | one thing that is wrong with a package |
+//! | `finding` | findings as they come, and why a value cannot be read |
 //!
 //! What comes in was written by others: every reference, type and length is checked before use. What
 //! is wrong does not end the search, so that all of it is found at once: a value that cannot be read
@@ -24,8 +24,8 @@ mod program;
 mod types;
 mod values;
 
-pub use finding::Finding;
-pub(crate) use finding::listed;
+pub use super::finding::Finding;
+pub(crate) use super::finding::listed;
 pub use program::{Raised, program};
 
 use super::Constant;
