@@ -105,32 +105,66 @@ impl Constant {
         }
     }
 
-    /// The INT32 elements, if they are such and here.
+    /// The integers of 8, 16 or 32 bits, if they are such and here.
     pub fn as_ints(&self) -> Option<Vec<i64>> {
-        let bytes = self.plain(DataType::Int32)?;
-        let int = |b: &[u8]| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        Some(bytes.chunks_exact(4).map(int).collect())
+        let (dtype, bytes) = self.plain()?;
+        Some(match dtype {
+            DataType::Int8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
+            DataType::UInt8 => bytes.iter().map(|&b| i64::from(b)).collect(),
+            DataType::Int16 => elements(bytes, i16::from_le_bytes),
+            DataType::UInt16 => elements(bytes, u16::from_le_bytes),
+            DataType::Int32 => elements(bytes, i32::from_le_bytes),
+            DataType::UInt32 => elements(bytes, u32::from_le_bytes),
+            _ => return None,
+        })
+    }
+
+    /// The FP16 or FP32 numbers, if they are such and here.
+    pub fn as_floats(&self) -> Option<Vec<f32>> {
+        let (dtype, bytes) = self.plain()?;
+        Some(match dtype {
+            DataType::Float16 => elements(bytes, half::f16::from_le_bytes),
+            DataType::Float32 => elements(bytes, f32::from_le_bytes),
+            _ => return None,
+        })
+    }
+
+    /// The flags, if they are such and here.
+    pub fn as_bools(&self) -> Option<Vec<bool>> {
+        let (dtype, bytes) = self.plain()?;
+        (dtype == DataType::Bool).then(|| bytes.iter().map(|&flag| flag != 0).collect())
     }
 
     /// The flag, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
-        match self.plain(DataType::Bool)? {
-            [flag] => Some(*flag != 0),
+        match self.as_bools()?[..] {
+            [flag] => Some(flag),
             _ => None,
         }
     }
 
-    /// The bytes of plain elements of this type.
-    fn plain(&self, dtype: DataType) -> Option<&[u8]> {
+    /// How many elements are not zero, if they are plain and here.
+    pub fn count_non_zero(&self) -> Option<usize> {
+        let ints = || Some(self.as_ints()?.iter().filter(|&&n| n != 0).count());
+        let floats = || Some(self.as_floats()?.iter().filter(|&&x| x != 0.0).count());
+        let flags = || Some(self.as_bools()?.iter().filter(|&&flag| flag).count());
+        ints().or_else(floats).or_else(flags)
+    }
+
+    /// Plain elements: their type and bytes.
+    fn plain(&self) -> Option<(DataType, &[u8])> {
         match &self.as_weight()?.storage {
-            Storage::Dense(Operand { dtype: stored, data: Data::Bytes(bytes), .. })
-                if *stored == dtype =>
-            {
-                Some(bytes)
+            Storage::Dense(Operand { dtype, data: Data::Bytes(bytes), .. }) => {
+                Some((*dtype, bytes))
             }
             _ => None,
         }
     }
+}
+
+/// Little-endian elements.
+fn elements<const N: usize, S: Into<D>, D>(bytes: &[u8], read: fn([u8; N]) -> S) -> Vec<D> {
+    bytes.as_chunks().0.iter().map(|&chunk| read(chunk).into()).collect()
 }
 
 impl From<Weight> for Constant {

@@ -28,6 +28,34 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Bool,
+        Self::String,
+        Self::Float16,
+        Self::Float32,
+        Self::Float64,
+        Self::Int4,
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::UInt1,
+        Self::UInt2,
+        Self::UInt3,
+        Self::UInt4,
+        Self::UInt6,
+        Self::UInt8,
+        Self::UInt16,
+        Self::UInt32,
+        Self::UInt64,
+    ];
+
+    /// The type of this name, MIL's own word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.to_string() == word)
+    }
+
     /// Bits of one element in a file; sub-byte elements are packed. `None` for strings.
     pub fn bits(self) -> Option<u32> {
         Some(match self {

@@ -31,6 +31,7 @@ pub use constant::{Constant, Labels};
 pub use data_type::DataType;
 pub use finding::Finding;
 pub use lower::{Lowered, lower};
+pub use ops::macs;
 pub use program::{
     Argument, ColorSpace, Feature, Function, Metadata, Operation, Program, Value, ValueId,
 };

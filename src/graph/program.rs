@@ -1,7 +1,7 @@
 //! Programs, functions, operations and values.
 
 use super::ops::{Bound, Row};
-use super::{Constant, Sizes, ValueType};
+use super::{Constant, Finding, Sizes, ValueType};
 use crate::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,34 +146,39 @@ impl Function {
         arguments: &[Argument],
         target: Target,
     ) -> Result<Vec<ValueType>, String> {
-        let bound: Vec<_> = arguments
-            .iter()
-            .map(|argument| {
-                let value = self.value(argument.value);
-                Bound { param: argument.param, ty: &value.ty, constant: value.constant.as_ref() }
-            })
-            .collect();
-        row.infer(&bound, target)
+        row.infer(&self.bound(arguments), target)
+    }
+
+    fn bound(&self, arguments: &[Argument]) -> Vec<Bound<'_>> {
+        let bound = |argument: &Argument| {
+            let value = self.value(argument.value);
+            Bound { param: argument.param, ty: &value.ty, constant: value.constant.as_ref() }
+        };
+        arguments.iter().map(bound).collect()
     }
 
     /// Everything that is wrong with this function under `target`: names, order, types, operands,
-    /// operations that came later.
-    pub fn check(&self, target: Target) -> Vec<String> {
+    /// operations and parameters that came later. The findings do not name the function.
+    pub fn check(&self, target: Target) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let mut finding = |found| findings.push(Finding { found, ..Finding::default() });
         let mut names = BTreeSet::new();
         for Value { name, ty, constant } in &self.values {
             if !super::names::is_identifier(name) {
-                findings.push(format!("`{name}` is no identifier"));
+                finding(format!("`{name}` is no identifier"));
             }
             if !names.insert(name) {
-                findings.push(format!("`{name}` is defined twice"));
+                finding(format!("`{name}` is defined twice"));
+            }
+            if let Some(Err(why)) = ty.tensor().map(super::ops::within_limits) {
+                finding(format!("`{name}`: {why}"));
             }
             let Some(constant) = constant else { continue };
             if constant.ty() != *ty {
-                findings.push(format!("`{name}` is declared {ty} and holds {}", constant.ty()));
+                finding(format!("`{name}` is declared {ty} and holds {}", constant.ty()));
             }
             if let Some(Err(why)) = constant.as_weight().map(|weight| weight.check()) {
-                findings.push(format!("`{name}`: {why}"));
+                finding(format!("`{name}`: {why}"));
             }
         }
         let constants = self.values.iter().map(|value| value.constant.is_some());
@@ -182,55 +187,51 @@ impl Function {
             defined[input.value.0] = true;
         }
         for operation in &self.operations {
-            let found = self.check_operation(operation, target, &defined);
-            let name = &operation.name;
-            let kind = operation.row.name;
-            findings.extend(found.into_iter().map(|why| format!("{kind} `{name}`: {why}")));
+            let place = format!("{} `{}`", operation.row.name, operation.name);
+            let found = self.check_operation(operation, target, &defined).into_iter();
+            findings.extend(found.map(|found| Finding { operation: place.clone(), ..found }));
             for id in &operation.outputs {
                 if std::mem::replace(&mut defined[id.0], true) {
-                    findings.push(format!("`{}` is defined twice", self.value(*id).name));
+                    let found = format!("`{}` is defined twice", self.value(*id).name);
+                    findings.push(Finding { found, ..Finding::default() });
                 }
             }
         }
         for output in self.outputs.iter().filter(|output| !defined[output.value.0]) {
-            findings.push(format!("output `{}` is not defined", self.value(output.value).name));
+            let found = format!("output `{}` is not defined", self.value(output.value).name);
+            findings.push(Finding { found, ..Finding::default() });
         }
         findings
     }
 
-    fn check_operation(&self, op: &Operation, target: Target, defined: &[bool]) -> Vec<String> {
+    fn check_operation(&self, op: &Operation, target: Target, defined: &[bool]) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if op.row.since > target {
-            findings.push(format!("needs {}, the target is {target}", op.row.since));
+        for argument in op.arguments.iter().filter(|argument| !defined[argument.value.0]) {
+            let found = format!("reads `{}` before it is defined", self.value(argument.value).name);
+            findings.push(Finding { param: argument.param.into(), found, ..Finding::default() });
         }
-        for argument in &op.arguments {
-            let name = &self.value(argument.value).name;
-            if !defined[argument.value.0] {
-                findings.push(format!("`{}` reads `{name}` before it is defined", argument.param));
-            }
-            if let Some(param) = op.row.param(argument.param).filter(|p| p.since > target) {
-                findings.push(format!("`{}` needs {}", param.name, param.since));
-            }
-        }
-        let dtypes = ["x", "weight", "bias"].map(|param| {
-            let bound = op.arguments.iter().find(|argument| argument.param == param)?;
-            Some(self.value(bound.value).ty.tensor()?.dtype)
-        });
-        let mixed = dtypes[1..].iter().flatten().any(|dtype| dtypes[0] != Some(*dtype));
-        if mixed && target < Target::Ios17 {
-            findings.push("types other than x's for weight or bias need ios17".into());
-        }
-        match self.infer(op.row, &op.arguments, target) {
-            Err(why) => findings.push(why),
-            Ok(inferred) => {
-                let declared: Vec<_> = op.outputs.iter().map(|id| &self.value(*id).ty).collect();
-                if declared != inferred.iter().collect::<Vec<_>>() {
-                    findings.push(format!("declares {declared:?} and returns {inferred:?}"));
-                }
-            }
+        let bound = self.bound(&op.arguments);
+        let misfits = op.row.check(&bound, target);
+        // Where an operand does not fit, nothing can be said of the results.
+        let inferred = if misfits.is_empty() { op.row.infer(&bound, target).ok() } else { None };
+        findings.extend(misfits);
+        let declared: Vec<_> = op.outputs.iter().map(|id| &self.value(*id).ty).collect();
+        let same = |inferred: &Vec<ValueType>| {
+            inferred.len() == declared.len()
+                && inferred.iter().zip(&declared).all(|(inferred, ty)| inferred.may_equal(ty))
+        };
+        if let Some(inferred) = inferred.filter(|inferred| !same(inferred)) {
+            let found = format!("declares {} and returns {}", listed(declared), listed(&inferred));
+            findings.push(Finding { found, ..Finding::default() });
         }
         findings
     }
+}
+
+/// Types for a message.
+fn listed<'a>(types: impl IntoIterator<Item = &'a ValueType>) -> String {
+    let types: Vec<_> = types.into_iter().map(ValueType::to_string).collect();
+    if types.is_empty() { "nothing".to_owned() } else { types.join(" and ") }
 }
 
 impl Program {

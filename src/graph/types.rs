@@ -70,11 +70,7 @@ impl TensorType {
 
     /// The shape, if no dimension is flexible.
     pub fn shape(&self) -> Option<Vec<usize>> {
-        let size = |dim: &Dim| match *dim {
-            Dim::Fixed(size) => Some(size),
-            Dim::Flexible => None,
-        };
-        self.dims.iter().map(size).collect()
+        self.dims.iter().map(|dim| dim.size()).collect()
     }
 
     /// The number of dimensions.
@@ -93,6 +89,26 @@ impl ValueType {
     }
 }
 
+impl TensorType {
+    /// Whether the two can be the same once flexible dimensions are known.
+    pub fn may_equal(&self, other: &Self) -> bool {
+        let pairs = || self.dims.iter().zip(&other.dims);
+        self.dtype == other.dtype
+            && self.rank() == other.rank()
+            && pairs().all(|(a, b)| a.may_equal(*b))
+    }
+}
+
+impl ValueType {
+    /// Whether the two can be the same once flexible dimensions are known.
+    pub fn may_equal(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tensor(a), Self::Tensor(b)) | (Self::State(a), Self::State(b)) => a.may_equal(b),
+            _ => self == other,
+        }
+    }
+}
+
 impl From<TensorType> for ValueType {
     fn from(tensor: TensorType) -> Self {
         Self::Tensor(tensor)
@@ -100,6 +116,14 @@ impl From<TensorType> for ValueType {
 }
 
 impl Dim {
+    /// The size, if it is fixed.
+    pub fn size(self) -> Option<usize> {
+        match self {
+            Self::Fixed(size) => Some(size),
+            Self::Flexible => None,
+        }
+    }
+
     /// Whether the two can be the same size.
     pub fn may_equal(self, other: Self) -> bool {
         self == Self::Flexible || other == Self::Flexible || self == other

@@ -393,7 +393,7 @@ mod tests {
             "model.layers.0.fc_weight"
         );
         for (name, function) in &package.program.functions {
-            assert_eq!(function.check(Target::Ios18), [""; 0], "{name}");
+            assert_eq!(function.check(Target::Ios18), [], "{name}");
             assert!(function.find(name).is_some(), "the weight's value has the function's name");
         }
     }

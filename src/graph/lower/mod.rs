@@ -103,7 +103,7 @@ pub fn lower(program: &Program, target: Target) -> Result<Lowered> {
     let mut lowered = BTreeMap::new();
     for (name, function) in functions {
         if let Some(finding) = function.check(target).first() {
-            return Err(Error::bug(format!("function `{name}`"), finding));
+            return Err(Error::bug(format!("function `{name}`"), finding.to_string()));
         }
         let function = channel_scale::separate(function, target)?;
         lowered.insert(name.clone(), Lowering::new(name, &function, target, &mut blobs).run()?);

@@ -1,19 +1,90 @@
 //! The table of operations: one row each.
 //!
 //! A row says what an operation is called, which target brought it, what parameters it takes (with
-//! the defaults that CoreML assumes), and how the types of its outputs follow. Constants are not
-//! operations here: they are values ([`crate::graph::Constant`]), and lowering writes them.
+//! the defaults that Core ML assumes), which element types fit them opset by opset, and how the types
+//! of its outputs follow. Constants are not operations here: they are values
+//! ([`crate::graph::Constant`]), and lowering writes them. Control flow, lists, recurrent and random
+//! operations and `non_maximum_suppression` have no row: who meets one names it.
 //!
-//! Source: the operation reference of coremltools' MIL documentation.
+//! | module | what it holds |
+//! |---|---|
+//! | [`Row`], [`Param`], [`Kind`], [`Default`] | the form of a row |
+//! | [`mod@domain`] | element types of parameters, opset by opset |
+//! | `arguments` | what type inference sees: bound values, defaults, their checks |
+//! | `dims` | arithmetic on dimensions, none of which may overflow |
+//! | `elementwise`, `activation` | one element, or pairs of them |
+//! | `linear`, `attention`, `conv`, `pool`, `norm`, `reduce` | sums over elements |
+//! | `reshape`, `arrange`, `slice`, `join`, `fill` | where elements stand |
+//! | `index`, `order` | gathering, scattering, sorting |
+//! | `image` | resizing and cropping |
+//! | `quantize`, `state`, `classify` | INT8 activations, states, labels |
+//! | `cost` | multiply-accumulates of an operation |
+//!
+//! Sources: the operation reference of coremltools' MIL documentation, and coremltools 9.0's own
+//! answers.
 
-mod infer;
-mod table;
+mod activation;
+mod arguments;
+mod arrange;
+mod attention;
+mod classify;
+mod conv;
+mod cost;
+mod dims;
+pub mod domain;
+mod elementwise;
+mod fill;
+mod image;
+mod index;
+mod join;
+mod linear;
+mod norm;
+mod order;
+mod pool;
+mod quantize;
+mod reduce;
+mod reshape;
+mod slice;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use table::TABLE;
+pub use arguments::Bound;
+pub use cost::macs;
+pub(super) use dims::within_limits;
 
-use super::{Constant, TensorType, ValueType};
+use super::{Finding, ValueType};
 use crate::target::Target;
+use arguments::Arguments;
+use domain::Domain;
 use std::fmt;
+
+/// All rows, family by family.
+static FAMILIES: [&[Row]; 18] = [
+    elementwise::ROWS,
+    activation::ROWS,
+    linear::ROWS,
+    attention::ROWS,
+    conv::ROWS,
+    pool::ROWS,
+    norm::ROWS,
+    reduce::ROWS,
+    reshape::ROWS,
+    arrange::ROWS,
+    slice::ROWS,
+    join::ROWS,
+    fill::ROWS,
+    index::ROWS,
+    order::ROWS,
+    image::ROWS,
+    quantize::ROWS,
+    state::ROWS,
+];
+
+/// Every operation that the graph knows.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.into_iter().flatten().chain(classify::ROWS)
+}
 
 /// One operation of the table.
 pub struct Row {
@@ -37,10 +108,14 @@ pub struct Param {
     pub name: &'static str,
     /// What may be bound to it.
     pub kind: Kind,
+    /// Which element types fit.
+    pub domain: Domain,
     /// What holds when nothing is bound.
     pub default: Default,
     /// The first target that knows it.
     pub since: Target,
+    /// The first target that no longer knows it.
+    pub gone: Option<Target>,
 }
 
 /// What may be bound to a parameter.
@@ -50,8 +125,16 @@ pub enum Kind {
     Tensor,
     /// A tensor that is constant when the program is compiled.
     Constant,
+    /// A tensor that must be constant for targets before this one.
+    ConstantBefore(Target),
     /// One or more tensors in order, such as the values of a concatenation.
     Many,
+    /// The state itself, not its content.
+    State,
+    /// The labels of a classifier.
+    Labels,
+    /// Any value.
+    Any,
 }
 
 /// What holds for a parameter that is not bound.
@@ -59,25 +142,44 @@ pub enum Kind {
 pub enum Default {
     /// Nothing: it must be bound.
     Required,
-    /// As if the term were not there.
+    /// As if the term were not there; where the parameter selects axes, all of them.
     Absent,
     /// This number.
     Int(i64),
+    /// This number, in the type of the parameter that it stands beside; FP32 where it stands alone.
+    Float(f32),
     /// This flag.
     Bool(bool),
     /// This word.
     Text(&'static str),
-    /// A vector of this number, one a spatial dimension.
+    /// A vector of this number, one a spatial dimension (two for padding).
     Each(i64),
 }
 
 impl Param {
-    const fn tensor(name: &'static str) -> Self {
-        Self { name, kind: Kind::Tensor, default: Default::Required, since: Target::Ios16 }
+    const fn tensor(name: &'static str, domain: Domain) -> Self {
+        let (kind, default) = (Kind::Tensor, Default::Required);
+        Self { name, kind, domain, default, since: Target::Ios15, gone: None }
     }
 
-    const fn constant(name: &'static str) -> Self {
-        Self { kind: Kind::Constant, ..Self::tensor(name) }
+    const fn constant(name: &'static str, domain: Domain) -> Self {
+        Self { kind: Kind::Constant, ..Self::tensor(name, domain) }
+    }
+
+    const fn int(name: &'static str) -> Self {
+        Self::constant(name, domain::INT)
+    }
+
+    const fn flag(name: &'static str, default: bool) -> Self {
+        Self::constant(name, domain::BOOL).or(Default::Bool(default))
+    }
+
+    const fn word(name: &'static str) -> Self {
+        Self::constant(name, domain::WORD)
+    }
+
+    const fn of(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     const fn or(self, default: Default) -> Self {
@@ -87,12 +189,24 @@ impl Param {
     const fn since(self, since: Target) -> Self {
         Self { since, ..self }
     }
+
+    const fn until(self, gone: Target) -> Self {
+        Self { gone: Some(gone), ..self }
+    }
 }
 
 impl Row {
+    const fn new(name: &'static str, params: &'static [Param], infer: Infer) -> Self {
+        Self { name, since: Target::Ios15, params, infer }
+    }
+
+    const fn since(self, since: Target) -> Self {
+        Self { since, ..self }
+    }
+
     /// The row of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
-        TABLE.iter().find(|row| row.name == name)
+        rows().find(|row| row.name == name)
     }
 
     /// The parameter of this name.
@@ -100,7 +214,37 @@ impl Row {
         self.params.iter().find(|param| param.name == name)
     }
 
-    /// Infers the types of the outputs as the opset of `target` does.
+    /// Everything about the bound values that does not fit `target`, parameter by parameter:
+    /// operations and parameters that came later or went, and whatever [`Row::infer`] refuses.
+    pub fn check(&'static self, bound: &[Bound<'_>], target: Target) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut finding = |param: &str, found: String| {
+            findings.push(Finding { param: param.into(), found, ..Finding::default() });
+        };
+        if self.since > target {
+            finding("", format!("needs {}, the target is {target}", self.since));
+        }
+        for param in self.params.iter().filter(|p| bound.iter().any(|b| b.param == p.name)) {
+            if param.since > target {
+                finding(param.name, format!("needs {}, the target is {target}", param.since));
+            }
+            if let Some(gone) = param.gone.filter(|gone| *gone <= target) {
+                finding(param.name, format!("is gone since {gone}, the target is {target}"));
+            }
+        }
+        let arguments = Arguments { row: self, bound, target };
+        let misfits = arguments.misfits();
+        if misfits.is_empty() {
+            if let Err(why) = self.outputs(&arguments) {
+                finding("", why);
+            }
+        }
+        misfits.into_iter().for_each(|(param, found)| finding(param, found));
+        findings
+    }
+
+    /// Infers the types of the outputs as the opset of `target` does. That the target knows the
+    /// operation and its parameters at all is [`Row::check`]'s matter.
     ///
     /// # Errors
     /// A sentence that names the parameter and what does not fit.
@@ -109,21 +253,17 @@ impl Row {
         bound: &[Bound<'_>],
         target: Target,
     ) -> Result<Vec<ValueType>, String> {
-        for argument in bound {
-            let Some(param) = self.param(argument.param) else {
-                return Err(format!("there is no parameter `{}`", argument.param));
-            };
-            if param.kind == Kind::Constant && argument.constant.is_none() {
-                return Err(format!("`{}` must be constant", param.name));
-            }
-        }
         let arguments = Arguments { row: self, bound, target };
-        for param in self.params.iter().filter(|p| p.default == Default::Required) {
-            if arguments.get(param.name).is_none() {
-                return Err(format!("`{}` is missing", param.name));
-            }
+        match arguments.misfits().first() {
+            Some((param, found)) => Err(format!("`{param}` {found}")),
+            None => self.outputs(&arguments),
         }
-        (self.infer)(&arguments)
+    }
+
+    fn outputs(&self, arguments: &Arguments<'_>) -> Result<Vec<ValueType>, String> {
+        let types = (self.infer)(arguments)?;
+        types.iter().filter_map(ValueType::tensor).try_for_each(within_limits)?;
+        Ok(types)
     }
 }
 
@@ -136,87 +276,5 @@ impl fmt::Debug for Row {
 impl PartialEq for Row {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
-    }
-}
-
-/// What type inference sees of a value that is bound to a parameter.
-#[derive(Clone, Copy, Debug)]
-pub struct Bound<'a> {
-    /// The parameter.
-    pub param: &'a str,
-    /// The value's type.
-    pub ty: &'a ValueType,
-    /// The value itself, where it is constant.
-    pub constant: Option<&'a Constant>,
-}
-
-/// The arguments of one operation, defaults included.
-struct Arguments<'a> {
-    row: &'static Row,
-    bound: &'a [Bound<'a>],
-    /// What the operation must run on: opsets differ in the types that they take.
-    #[allow(dead_code)]
-    target: Target,
-}
-
-impl<'a> Arguments<'a> {
-    fn get(&self, name: &str) -> Option<&'a Bound<'a>> {
-        self.bound.iter().find(|b| b.param == name)
-    }
-
-    fn default(&self, name: &str) -> Default {
-        self.row.param(name).map_or(Default::Required, |param| param.default)
-    }
-
-    fn optional(&self, name: &str) -> Option<&'a TensorType> {
-        self.get(name)?.ty.tensor()
-    }
-
-    fn tensor(&self, name: &str) -> Result<&'a TensorType, String> {
-        let bound = self.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        bound.ty.tensor().ok_or_else(|| format!("`{name}` is {}, no tensor", bound.ty))
-    }
-
-    fn constant(&self, name: &str) -> Option<&'a Constant> {
-        self.get(name)?.constant
-    }
-
-    /// A vector of integers; `spatial` of them by default.
-    fn ints(&self, name: &str, spatial: usize) -> Result<Vec<i64>, String> {
-        match (self.constant(name), self.default(name)) {
-            (Some(constant), _) => {
-                constant.as_ints().ok_or_else(|| format!("`{name}` holds no integers"))
-            }
-            (None, Default::Each(n)) => Ok(vec![n; spatial]),
-            (None, Default::Int(n)) => Ok(vec![n]),
-            (None, _) => Err(format!("`{name}` is missing")),
-        }
-    }
-
-    fn int(&self, name: &str) -> Result<i64, String> {
-        match self.ints(name, 1)?[..] {
-            [n] => Ok(n),
-            ref several => Err(format!("`{name}` holds {} integers, not one", several.len())),
-        }
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, String> {
-        match (self.constant(name), self.default(name)) {
-            (Some(constant), _) => {
-                constant.as_bool().ok_or_else(|| format!("`{name}` holds no flag"))
-            }
-            (None, Default::Bool(flag)) => Ok(flag),
-            (None, _) => Err(format!("`{name}` is missing")),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<&'a str, String> {
-        match (self.constant(name), self.default(name)) {
-            (Some(constant), _) => {
-                constant.as_text().ok_or_else(|| format!("`{name}` holds no word"))
-            }
-            (None, Default::Text(text)) => Ok(text),
-            (None, _) => Err(format!("`{name}` is missing")),
-        }
     }
 }
