@@ -1,14 +1,49 @@
 //! Weight matrices and their products with activations.
+//!
+//! Codes are multiplied as they are: no copy of a compressed weight in floating point is ever made,
+//! but for two panels of sixteen rows in scratch space. They are packed once, from where the package
+//! is mapped, into the order that dot product instructions read ([layout](crate::layout) `k4`).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `form` | which form a weight takes |
+//! | `pack` | codes of packages → panels in lane order |
+//! | `coded` | codes in lane order, and what a code means |
+//! | `dense` | FP16 and FP32, read where they are mapped |
+//! | `float`, `integer` | the products |
+//! | `kernel` | the instructions: portable, AVX2, AVX-VNNI, AVX-512, NEON |
+//! | `tiles`, `jobs`, `output` | cutting the work, sharing it, and putting results in place |
+
+mod coded;
+mod dense;
+mod float;
+mod form;
+mod integer;
+mod jobs;
+mod kernel;
+mod output;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+pub use kernel::Kernel;
 
 use crate::Result;
 use crate::graph::weight::Weight;
+use form::Form;
+use std::ops::Range;
 
 /// A weight `[N, K]` made ready to be multiplied; K runs over all but the first dimension.
+///
+/// Products in f32 multiply *sums* of codes by scales: where [`Weight::dequantize`] rounds each
+/// `scale · code` to FP16, they keep it whole, so that a product may differ from that of the
+/// dequantized weights by 2⁻¹¹ of each `|w · x|`. Tables of FP16 entries are exact. The order
+/// of a sum depends on the shapes only, not on the number of threads.
 #[derive(Debug)]
 pub struct Matrix {
-    rows: usize,
-    cols: usize,
-    values: Vec<f32>,
+    form: Form,
+    kernel: Kernel,
 }
 
 /// Where a product goes: element (i, n) at `i · row_stride + n · col_stride`.
@@ -39,57 +74,114 @@ impl Matrix {
     /// # Errors
     /// As [`Weight::dequantize`].
     pub fn new(weight: &Weight) -> Result<Self> {
-        let rows = weight.shape[0];
-        let values = weight.dequantize()?;
-        Ok(Self { rows, cols: values.len() / rows.max(1), values })
+        let rows = weight.shape.first().copied().unwrap_or(0);
+        Self::rows(weight, 0..rows)
+    }
+
+    /// Packs some rows of a weight, such as those of one group of a convolution.
+    ///
+    /// # Errors
+    /// As [`Weight::dequantize`].
+    ///
+    /// # Panics
+    /// If the weight has no such rows.
+    pub fn rows(weight: &Weight, rows: Range<usize>) -> Result<Self> {
+        Self::with(weight, rows, Kernel::detect())
+    }
+
+    /// The same for these instructions.
+    ///
+    /// # Errors
+    /// As [`Weight::dequantize`].
+    ///
+    /// # Panics
+    /// If the weight has no such rows.
+    pub fn with(weight: &Weight, rows: Range<usize>, kernel: Kernel) -> Result<Self> {
+        let all = weight.shape.first().copied().unwrap_or(0);
+        assert!(rows.start <= rows.end && rows.end <= all, "rows {rows:?} of {all}");
+        Ok(Self { form: Form::new(weight, rows, kernel)?, kernel })
     }
 
     /// `[N, K]`.
     pub fn shape(&self) -> [usize; 2] {
-        [self.rows, self.cols]
+        match &self.form {
+            Form::Dense(dense) => dense.shape,
+            Form::Coded(coded) => coded.shape,
+        }
     }
 
     /// Bytes that it holds beside the package.
     pub fn byte_len(&self) -> u64 {
-        (self.values.len() * 4) as u64
+        let bytes = match &self.form {
+            Form::Dense(dense) if dense.owned => dense.bytes.len(),
+            Form::Dense(_) => 0,
+            Form::Coded(coded) => coded.byte_len(),
+        };
+        bytes as u64
     }
 
-    /// f32 values of scratch space that a product with `m` rows needs.
-    pub fn scratch_len(&self, _m: usize) -> usize {
-        0
+    /// f32 values of scratch space that a product with `m` rows needs on the current thread pool.
+    ///
+    /// On a larger pool than the one this was asked on, a product uses no more threads than this.
+    pub fn scratch_len(&self, m: usize) -> usize {
+        let [_, cols] = self.shape();
+        let threads = rayon::current_num_threads();
+        let float = float::scratch_len(self.shape(), m, threads);
+        match &self.form {
+            Form::Coded(coded) => {
+                let scaled = coded.columns.as_ref().map_or(0, |_| m * cols);
+                let integer = coded.integer.as_ref();
+                let integer = integer.map_or(0, |_| integer::scratch_len(coded, m, threads));
+                integer.max(float + scaled)
+            }
+            Form::Dense(_) => float,
+        }
     }
 
     /// Whether [`Self::multiply_codes`] computes in integers: codes of 8 bits or fewer with one scale
-    /// a channel or tensor, or tables of INT8 entries.
+    /// a channel or tensor, or tables of INT8 entries, and K so small that no sum leaves i32
+    /// (65,793 for symmetric weights, 33,025 for others).
     pub fn takes_codes(&self) -> bool {
-        true
+        matches!(&self.form, Form::Coded(coded) if coded.integer.is_some())
     }
 
     /// `out[i, n] = Σ_k x[i, k] · w[n, k] + bias[n]`, x `[m, K]` row-major.
     ///
     /// # Panics
-    /// If a slice is too short.
+    /// If a slice is too short, or if elements of `out` share a place.
     pub fn multiply(
         &self,
         x: &[f32],
         m: usize,
         bias: Option<&[f32]>,
         out: Out<'_>,
-        _scratch: &mut [f32],
+        scratch: &mut [f32],
     ) {
-        for (i, x) in x.chunks_exact(self.cols.max(1)).take(m).enumerate() {
-            for (n, w) in self.values.chunks_exact(self.cols.max(1)).enumerate() {
-                let sum: f32 = x.iter().zip(w).map(|(x, w)| x * w).sum();
-                let bias = bias.map_or(0.0, |bias| bias[n]);
-                out.data[i * out.row_stride + n * out.col_stride] = sum + bias;
-            }
+        let [rows, cols] = self.shape();
+        let x = &x[..m * cols];
+        let sink = output::Sink::new(out, [m, rows], bias);
+        match &self.form {
+            Form::Dense(dense) => float::multiply(self.kernel, dense, x, m, &sink, scratch),
+            Form::Coded(coded) => match &coded.columns {
+                None => float::multiply(self.kernel, coded, x, m, &sink, scratch),
+                Some(factors) => {
+                    let (scaled, scratch) = scratch.split_at_mut(m * cols);
+                    for (to, from) in scaled.chunks_mut(cols.max(1)).zip(x.chunks(cols.max(1))) {
+                        for ((to, from), factor) in to.iter_mut().zip(from).zip(factors) {
+                            *to = from * factor;
+                        }
+                    }
+                    float::multiply(self.kernel, coded, scaled, m, &sink, scratch);
+                }
+            },
         }
     }
 
     /// The same with activations as codes: exact sums in i32, scaled once at the end.
     ///
     /// # Panics
-    /// If a slice is too short, or [`Self::takes_codes`] does not hold.
+    /// If a slice is too short, if elements of `out` share a place, or if [`Self::takes_codes`]
+    /// does not hold.
     pub fn multiply_codes(
         &self,
         x: Codes<'_>,
@@ -98,8 +190,8 @@ impl Matrix {
         out: Out<'_>,
         scratch: &mut [f32],
     ) {
-        let value = |code: &i8| x.scale * f32::from(i16::from(*code) - i16::from(x.zero_point));
-        let values: Vec<f32> = x.codes.iter().map(value).collect();
-        self.multiply(&values, m, bias, out, scratch);
+        let sink = output::Sink::new(out, [m, self.shape()[0]], bias);
+        let Form::Coded(coded) = &self.form else { panic!("plain weights do not take codes") };
+        integer::multiply(self.kernel, coded, x, m, &sink, scratch);
     }
 }

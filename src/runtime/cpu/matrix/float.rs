@@ -1,0 +1,231 @@
+//! Products in f32.
+//!
+//! One row of activations is multiplied straight from codes, panel by panel. For more, blocks of
+//! columns of two panels are converted to f32 in scratch space that the second-level cache holds, and
+//! multiplied in tiles of rows. Either way each sum is formed in an order that follows from
+//! the shapes alone, whichever thread forms it.
+
+use super::coded::{COLUMNS, Coded, Decoder, Gathered, Integers, Itself, Meaning, Shifted};
+use super::coded::{Sixteen, quads, with_decoder};
+use super::kernel::{Kernel, PANELS, ROWS, Simd, Sums, Work};
+use super::output::Sink;
+use super::{jobs, tiles};
+use std::ops::Range;
+
+/// Columns that are converted at a time.
+const BLOCK: usize = 512;
+
+/// Weights that can be converted panel by panel.
+pub(super) trait Panels: Sync {
+    /// `[N, K]`.
+    fn shape(&self) -> [usize; 2];
+
+    /// Sixteen rows' sums with one row of activations, padded with zeros to whole units.
+    fn multiply_one<S: Simd>(&self, s: S, panel: usize, x: &[[f32; COLUMNS]]) -> [f32; ROWS];
+
+    /// Sixteen rows in f32, column by column: `out` has 16 columns for each of the units.
+    fn convert<S: Simd>(&self, s: S, panel: usize, units: Range<usize>, out: &mut [[f32; ROWS]]);
+}
+
+/// Numbers of scratch space for each thread of a product with `m` rows.
+fn each_len(m: usize) -> usize {
+    PANELS * ROWS * (BLOCK + m)
+}
+
+/// Numbers of scratch space that a product with `m` rows on `threads` threads needs.
+pub(super) fn scratch_len([_, cols]: [usize; 2], m: usize, threads: usize) -> usize {
+    match m {
+        0 => 0,
+        1 => cols.next_multiple_of(COLUMNS),
+        _ => threads * each_len(m),
+    }
+}
+
+/// `out[i, n] = Σ_k x[i, k] · w[n, k] + bias[n]`.
+pub(super) fn multiply<P: Panels>(
+    kernel: Kernel,
+    weights: &P,
+    x: &[f32],
+    m: usize,
+    sink: &Sink<'_>,
+    scratch: &mut [f32],
+) {
+    let [rows, cols] = weights.shape();
+    let panels = rows.div_ceil(ROWS);
+    let threads = jobs::threads(rows.saturating_mul(cols).saturating_mul(m));
+    if m == 1 {
+        let (padded, rest) = scratch.split_at_mut(cols.next_multiple_of(COLUMNS));
+        padded[..cols].copy_from_slice(&x[..cols]);
+        padded[cols..].fill(0.0);
+        let x = padded.as_chunks().0;
+        jobs::share(panels, threads, 0, rest, |panel, _| {
+            let sums = kernel.run(One { weights, panel, x });
+            // SAFETY: each panel is one job's.
+            #[allow(unsafe_code)]
+            unsafe {
+                sink.put(0, panel, &sums)
+            }
+        });
+    } else if m > 1 {
+        jobs::share(panels.div_ceil(PANELS), threads, each_len(m), scratch, |strip, scratch| {
+            kernel.run(Strip { weights, panels, strip, x, m, sink, scratch });
+        });
+    }
+}
+
+/// A panel times one row.
+struct One<'a, P> {
+    weights: &'a P,
+    panel: usize,
+    x: &'a [[f32; COLUMNS]],
+}
+
+impl<P: Panels> Work for One<'_, P> {
+    type Output = [f32; ROWS];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f32; ROWS] {
+        self.weights.multiply_one(s, self.panel, self.x)
+    }
+}
+
+/// Two panels times many rows.
+struct Strip<'a, P> {
+    weights: &'a P,
+    panels: usize,
+    strip: usize,
+    x: &'a [f32],
+    m: usize,
+    sink: &'a Sink<'a>,
+    scratch: &'a mut [f32],
+}
+
+impl<P: Panels> Work for Strip<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { weights, panels, strip, x, m, sink, scratch } = self;
+        let [_, cols] = weights.shape();
+        let (block, sums) = scratch.split_at_mut(PANELS * ROWS * BLOCK);
+        let sums: &mut [Sums<f32>] = bytemuck::cast_slice_mut(&mut sums[..PANELS * ROWS * m]);
+        sums.fill([[0.0; ROWS]; PANELS]);
+        let block: &mut [[f32; ROWS]] = bytemuck::cast_slice_mut(block);
+        let (first, second) = block.split_at_mut(BLOCK);
+        let pair = PANELS * strip..panels.min(PANELS * (strip + 1));
+        for from in (0..cols).step_by(BLOCK) {
+            let to = cols.min(from + BLOCK);
+            let units = from / COLUMNS..to.div_ceil(COLUMNS);
+            for (panel, out) in pair.clone().zip([&mut *first, &mut *second]) {
+                weights.convert(s, panel, units.clone(), &mut out[..units.len() * COLUMNS]);
+            }
+            let w = [&first[..to - from], &second[..to - from]];
+            tiles::each(m, S::TILE, &mut Tiles { s, w, x, cols, from, sums: &mut *sums });
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            for (panel, sums) in pair.clone().zip(sums) {
+                // SAFETY: each strip is one job's.
+                #[allow(unsafe_code)]
+                unsafe {
+                    sink.put(i, panel, sums)
+                }
+            }
+        }
+    }
+}
+
+/// A block of columns times rows of activations.
+struct Tiles<'a, S> {
+    s: S,
+    w: [&'a [[f32; ROWS]]; PANELS],
+    x: &'a [f32],
+    cols: usize,
+    from: usize,
+    sums: &'a mut [Sums<f32>],
+}
+
+impl<S: Simd> tiles::Tiles for Tiles<'_, S> {
+    #[inline(always)]
+    fn tile<const M: usize>(&mut self, first: usize) {
+        let row = |i: usize| &self.x[(first + i) * self.cols + self.from..][..self.w[0].len()];
+        let sums = self.sums[first..].first_chunk_mut().expect("a row of sums for each row");
+        self.s.tile::<M>(self.w, std::array::from_fn(row), sums);
+    }
+}
+
+impl Panels for Coded {
+    fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    #[inline(always)]
+    fn multiply_one<S: Simd>(&self, s: S, panel: usize, x: &[[f32; COLUMNS]]) -> [f32; ROWS] {
+        with_decoder!(self, multiply_panel::<S>(s, self, panel, x))
+    }
+
+    #[inline(always)]
+    fn convert<S: Simd>(&self, s: S, panel: usize, units: Range<usize>, out: &mut [[f32; ROWS]]) {
+        with_decoder!(self, convert_panel::<S>(s, self, panel, units, out))
+    }
+}
+
+#[inline(always)]
+fn multiply_panel<'a, S: Simd, D: Decoder<'a, S>>(
+    s: S,
+    coded: &'a Coded,
+    panel: usize,
+    x: &[[f32; COLUMNS]],
+) -> [f32; ROWS] {
+    let unit_bytes = Coded::unit_bytes(D::BITS);
+    let segments = coded.panel(panel).chunks(coded.run * unit_bytes).zip(x.chunks(coded.run));
+    let mut total = s.splat(0.0);
+    for (segment, (units, x)) in segments.enumerate() {
+        let decoder = D::new(s, coded, panel, segment);
+        let mut sums = [s.splat(0.0); 4];
+        for (unit, x) in units.chunks_exact(unit_bytes).zip(x) {
+            for (codes, x) in quads(s, D::BITS, unit).into_iter().zip(x.as_chunks::<4>().0) {
+                let w = decoder.numbers(s, codes);
+                for c in 0..4 {
+                    sums[c] = s.fma(sums[c], w[c], s.splat(x[c]));
+                }
+            }
+        }
+        let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
+        total = match coded.scales(s, panel, segment) {
+            Some(scale) => s.fma(total, sum, scale),
+            None => s.add(total, sum),
+        };
+    }
+    let mut out = [0.0; ROWS];
+    s.put(total, &mut out);
+    out
+}
+
+#[inline(always)]
+fn convert_panel<'a, S: Simd, D: Decoder<'a, S>>(
+    s: S,
+    coded: &'a Coded,
+    panel: usize,
+    units: Range<usize>,
+    out: &mut [[f32; ROWS]],
+) {
+    let unit_bytes = Coded::unit_bytes(D::BITS);
+    let codes = coded.panel(panel).chunks_exact(unit_bytes);
+    let mut codes = codes.skip(units.start).zip(out.as_chunks_mut::<COLUMNS>().0);
+    let mut from = units.start;
+    while from < units.end {
+        let segment = from / coded.run;
+        let to = units.end.min((segment + 1) * coded.run);
+        let decoder = D::new(s, coded, panel, segment);
+        let scale = coded.scales(s, panel, segment).unwrap_or(s.splat(1.0));
+        for (unit, out) in codes.by_ref().take(to - from) {
+            for (codes, out) in quads(s, D::BITS, unit).into_iter().zip(out.as_chunks_mut::<4>().0)
+            {
+                for (number, out) in decoder.numbers(s, codes).into_iter().zip(out) {
+                    s.put(s.mul(number, scale), out);
+                }
+            }
+        }
+        from = to;
+    }
+}
