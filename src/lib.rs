@@ -5,6 +5,7 @@
 //! | | module | what it does |
 //! |---|---|---|
 //! | way | [`pipeline`] | read → plan → quantize → lay out → write → report |
+//! | | [`validate`] | a package beside its source: weights, layers, outputs, speed; golden vectors |
 //! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
 //! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
@@ -19,6 +20,7 @@
 //! | | [`model`] | what becomes a graph: the layer package |
 //! | | [`metrics`] | error measures and histograms |
 //! | | [`text`] | aligned tables, sizes and block-character plots for a terminal |
+//! | | [`Progress`](pipeline::Progress) | who hears how far long work is |
 //! | | [`Error`] | whose fault, where, and what would do |
 //! | bytes | [`formats`] | the files themselves (crate `twolane-formats`) |
 //!
@@ -33,6 +35,7 @@ pub mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod plan;
+mod progress;
 pub mod quantize;
 pub mod report;
 pub mod runtime;
@@ -41,6 +44,7 @@ pub mod source;
 pub mod target;
 pub mod tensor;
 pub mod text;
+pub mod validate;
 
 pub use error::{Error, Result};
 pub use twolane_formats as formats;

@@ -5,6 +5,8 @@
 //! | `args` | the words: flags, subcommands, help |
 //! | `convert` | the default command: words → options → the pipeline |
 //! | `inspect` | a finished run: table, plots, CSV, gate |
+//! | `run` | a function of a package, on this machine |
+//! | `validate` | a package beside its source |
 //! | `interrupt` | Ctrl-C: nothing half-built is left |
 //! | `misspelt` | the subcommand that a word that is no file looks like |
 //! | `screen` | standard output, its width, the progress bar |

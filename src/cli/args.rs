@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
+use twolane::execute::Engine;
 use twolane::plan::{Lanes, NonFinite, Output};
+use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
 
@@ -17,6 +19,10 @@ Examples:
       what would be done, and every size, without reading a weight
   quantize inspect model-linear-int8/
       what quantizing cost, worst tensor first
+  quantize validate model-linear-int8/ --against model.safetensors --min-sqnr 30
+      weights, layers and outputs beside the source's, and speed; exit code 1 below 30 dB
+  quantize run model-linear-int8/ --function lm_head_weight --inputs x.safetensors
+      one function of the package, on this machine
 
 Schemes:
   linear-int8, linear-int4    w ~ scale * (code - zero point)
@@ -45,7 +51,8 @@ interrupted (nothing is left behind)";
 #[command(
     name = "quantize",
     version,
-    override_usage = "quantize [OPTIONS] INPUT\n       quantize inspect [OPTIONS] PATH",
+    override_usage = "quantize [OPTIONS] INPUT\n       quantize inspect [OPTIONS] PATH\n       \
+                      quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE",
     after_help = "See `quantize --help` for schemes and examples",
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
@@ -110,7 +117,8 @@ pub(crate) struct Convert {
     /// macos14, macos15, macos26 [default: ios18]
     #[arg(short, long, value_name = "T", help_heading = "Outputs")]
     pub(crate) target: Option<Target>,
-    /// What to write: mlpackage, metal, dense (dequantized FP16 safetensors), with commas between
+    /// What to write: mlpackage, metal, dense (dequantized FP16 safetensors), golden (see --golden),
+    /// with commas between
     /// [default: mlpackage,metal]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Outputs")]
     pub(crate) to: Vec<Output>,
@@ -126,6 +134,10 @@ pub(crate) struct Convert {
     /// Exchange an output folder that exists, if quantize made it
     #[arg(short, long, help_heading = "Outputs")]
     pub(crate) force: bool,
+    /// Also record N drawn inputs of each function, and what the source's weights make of them in
+    /// f32, as STEM.golden.safetensors: `validate` finds it
+    #[arg(long, value_name = "N", help_heading = "Outputs", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) golden: Option<u16>,
     /// Give the SHA-256 of each input in the report, beside its BLAKE3
     #[arg(long, help_heading = "Outputs")]
     pub(crate) sha256: bool,
@@ -138,6 +150,10 @@ pub(crate) struct Convert {
 pub(crate) enum Command {
     /// Show what quantizing cost: a table of all tensors, worst first, or one tensor with plots
     Inspect(Inspect),
+    /// Prove a package against its source: weights, layers, outputs, backends and speed
+    Validate(Validate),
+    /// Run a function of a package on this machine
+    Run(Run),
     /// Print a shell's completion script
     #[command(hide = true)]
     Completions {
@@ -169,7 +185,129 @@ pub(crate) struct Inspect {
     /// Fail (exit code 1) if a quantized tensor is below this SQNR
     #[arg(long, value_name = "DB", allow_negative_numbers = true)]
     pub(crate) min_sqnr: Option<f64>,
+    /// Fail (exit code 1) if a quantized tensor has a lower cosine with its source
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) min_cosine: Option<f64>,
+    /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats, by the validation
+    /// that `quantize validate --save` stored in the folder
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) max_kl: Option<f64>,
     /// Also write all figures as CSV; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+}
+
+/// One function, on inputs from a file or on drawn ones.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Inputs are tensors of a safetensors file, whose names say what they are for:
+  [FUNCTION.][stepN.][in.]NAME    an input; without stepN, of every step
+  [FUNCTION.]state.NAME           what a state holds before the first step
+`/` may stand for `.`; other names are left alone. Numbers become the declared types: FP16 is
+rounded to, integers must fit. An image may be [1, C, H, W], [C, H, W], [H, W, C] or [H, W], in the
+channel order that the package declares. With steps, states are carried from one to the next.
+
+Without --inputs they are drawn, the same on any machine: floating-point numbers nearly standard
+normal, integers over the rows of the table that they choose from (else 0), flags either way.
+
+Examples:
+  quantize run model.mlpackage
+  quantize run model.mlpackage --function decode --inputs steps.safetensors --out out.safetensors
+  quantize run model.mlpackage --inputs x.safetensors --mode ane")]
+pub(crate) struct Run {
+    /// An .mlpackage, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// Inputs, as safetensors; see below [default: drawn]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Which function [default: the package's own default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Write outputs as safetensors: NAME, of several steps stepN.NAME, and states as final.NAME
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many steps [default: as many as the file has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) steps: Option<u16>,
+    /// Who evaluates: cpu (fast) or reference (the definition) [default: cpu, where it can]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+    /// How the reference rounds: f32 (not at all), f16 (each value of type FP16), ane (so, with the
+    /// accumulator that the Neural Engine is reported to have) [default: f32]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<Mode>,
+}
+
+/// A package beside its source.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Shown, worst first: each compressed weight beside the source's; each layer, fed with the source's
+activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output is a
+distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
+--logits names it); whether the backends agree; and speed beside a probe of this machine.
+
+SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place of
+the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
+--golden N) is what outputs are compared with.
+
+Exit code 1 if a limit does not hold, the backends differ, an output is no longer finite, or a weight
+has no counterpart.
+
+Examples:
+  quantize validate model-linear-int8/ --against model.safetensors
+  quantize validate q.mlpackage --against f16.mlpackage --inputs data.safetensors --max-kl 0.01
+  quantize validate model-linear-int8/ --skip-speed --min-cosine 0.999 --quiet && echo good enough")]
+pub(crate) struct Validate {
+    /// An .mlpackage, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// What it was made from: an .mlpackage or safetensors
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) against: Option<PathBuf>,
+    /// Who evaluates: reference and cpu, with a comma between; the outputs of the first are compared
+    /// with the source's [default: reference,cpu]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) on: Vec<Engine>,
+    /// Inputs, as safetensors named as for `quantize run` [default: recorded, else drawn]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Recorded inputs and outputs [default: STEM.golden.safetensors beside the package]
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    pub(crate) golden: Option<PathBuf>,
+    /// Only this function
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Drawn inputs of each function [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) samples: Option<u16>,
+    /// How the reference rounds the quantized package: f32, f16, or ane, which also counts sums beyond
+    /// a Neural Engine's accumulator [default: f32]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<Mode>,
+    /// An output whose last dimension runs over classes; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) logits: Vec<String>,
+    /// Do not measure time
+    #[arg(long)]
+    pub(crate) skip_speed: bool,
+    /// Keep the document as validation.json in the package's folder, for `quantize inspect`
+    #[arg(long)]
+    pub(crate) save: bool,
+    /// Fail (exit code 1) if a weight, layer or output has a lower cosine
+    #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
+    pub(crate) min_cosine: Option<f64>,
+    /// Fail (exit code 1) if a weight, layer or output is below this SQNR
+    #[arg(long, value_name = "DB", help_heading = "Limits", allow_negative_numbers = true)]
+    pub(crate) min_sqnr: Option<f64>,
+    /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats
+    #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
+    pub(crate) max_kl: Option<f64>,
+}
+
+fn mode(word: &str) -> Result<Mode, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "f32" => Ok(Mode::F32),
+        "f16" => Ok(Mode::F16),
+        "ane" => Ok(Mode::Ane),
+        _ => Err(format!("unknown mode `{word}`; use f32, f16 or ane")),
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::args::{Convert, Global};
 use super::{interrupt, misspelt, screen};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use twolane::pipeline;
-use twolane::plan::{Options, Rule, pattern_of_names};
+use twolane::plan::{Options, Output, Rule, pattern_of_names};
 use twolane::{Error, Result};
 
 /// The largest file of rules.
@@ -52,6 +53,17 @@ fn options(args: &Convert) -> Result<Options> {
     }
     let layers = args.layers.as_deref().map(pattern_of_names).transpose();
     let layers = layers.map_err(|why| Error::Usage(format!("--layers: {why}")))?;
+    let mut outputs: BTreeSet<Output> = match args.to.is_empty() {
+        true => default.outputs,
+        false => args.to.iter().copied().collect(),
+    };
+    if args.golden.is_some() {
+        outputs.insert(Output::Golden);
+    }
+    let golden = match outputs.contains(&Output::Golden) {
+        true => args.golden.map_or(1, usize::from),
+        false => 0,
+    };
     Ok(Options {
         scheme: args.scheme.unwrap_or(default.scheme),
         rules,
@@ -59,10 +71,8 @@ fn options(args: &Convert) -> Result<Options> {
         clip: args.clip.unwrap_or(default.clip),
         target: args.target.unwrap_or(default.target),
         non_finite: args.non_finite.unwrap_or(default.non_finite),
-        outputs: match args.to.is_empty() {
-            true => default.outputs,
-            false => args.to.iter().copied().collect(),
-        },
+        outputs,
+        golden,
         lanes: args.layout.unwrap_or(default.lanes),
         layers,
         sha256: args.sha256,

@@ -1,10 +1,12 @@
 //! `quantize inspect`: a finished run.
 
 use super::args::{Global, Inspect};
+use super::validate::finite;
 use super::{exit, screen};
 use std::path::Path;
 use std::process::ExitCode;
-use twolane::report::{Report, TensorReport};
+use twolane::report::validation::Limits;
+use twolane::report::{Report, TensorReport, Validation, locate};
 use twolane::text::printable;
 use twolane::{Error, Result};
 
@@ -13,10 +15,13 @@ const LISTED: usize = 5;
 
 /// Prints the report, or one tensor of it, and holds it against the gate.
 pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
-    if let Some(db) = args.min_sqnr.filter(|db| !db.is_finite()) {
-        return Err(Error::Usage(format!("--min-sqnr {db} is no number of dB; such as 30")).into());
-    }
+    let limits = Limits {
+        min_sqnr_db: finite("--min-sqnr", args.min_sqnr)?,
+        min_cosine: finite("--min-cosine", args.min_cosine)?,
+        max_kl: finite("--max-kl", args.max_kl)?,
+    };
     let report = Report::read(&args.path)?;
+    let divergence = limits.max_kl.map(|most| above(&args.path, most)).transpose()?;
     let tensor = args.tensor.as_deref().map(|name| find(&report, name)).transpose()?;
     let to_stdout = args.csv.as_deref() == Some(Path::new("-"));
     if let Some(file) = args.csv.as_deref().filter(|_| !to_stdout) {
@@ -35,22 +40,39 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
     // A reader that has seen enough does not change the verdict.
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(gate(&report, tensor, args.min_sqnr)),
+        _ => Ok(gate(&report, tensor, &limits, &divergence.unwrap_or_default())),
     }
 }
 
-/// The exit code: whether a tensor (of those shown) is below the SQNR that was asked for.
-fn gate(report: &Report, tensor: Option<&TensorReport>, min_sqnr: Option<f64>) -> ExitCode {
-    let Some(db) = min_sqnr else { return ExitCode::SUCCESS };
-    let mut below = report.below(db);
-    below.retain(|low| tensor.is_none_or(|shown| std::ptr::eq(*low, shown)));
-    if below.is_empty() {
-        return ExitCode::SUCCESS;
+/// The exit code: whether a tensor (of those shown) or an output misses what was asked for.
+fn gate(
+    report: &Report,
+    tensor: Option<&TensorReport>,
+    limits: &Limits,
+    divergence: &[String],
+) -> ExitCode {
+    let below = limits.min_sqnr_db.map(|db| (report.below(db), format!("{db} dB")));
+    let apart = limits.min_cosine.map(|least| (report.apart(least), format!("cosine {least}")));
+    let mut failed = false;
+    for (mut low, limit) in below.into_iter().chain(apart) {
+        low.retain(|low| tensor.is_none_or(|shown| std::ptr::eq(*low, shown)));
+        if !low.is_empty() {
+            let (count, names) = (low.len(), low.iter().map(|t| t.name.as_str()));
+            eprintln!("failed: {count} of the quantized tensors below {limit}: {}", listed(names));
+            failed = true;
+        }
     }
-    let count = below.len();
-    let names = below.iter().map(|t| t.name.as_str());
-    eprintln!("failed: {count} of the quantized tensors below {db} dB: {}", listed(names));
-    ExitCode::from(exit::FAILED_CHECK)
+    for failure in divergence {
+        eprintln!("failed: {failure}");
+        failed = true;
+    }
+    if failed { ExitCode::from(exit::FAILED_CHECK) } else { ExitCode::SUCCESS }
+}
+
+/// The outputs of the stored validation whose mean KL is above `most`.
+fn above(path: &Path, most: f64) -> Result<Vec<String>> {
+    let validation = Validation::read_beside(&locate(path)?)?;
+    Ok(validation.misses(&Limits { max_kl: Some(most), ..Limits::default() }))
 }
 
 /// The tensor of this name, or the only one whose name holds it.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// What users type; the hidden ones are typed by packagers.
-const SUBCOMMANDS: [&str; 1] = ["inspect"];
+const SUBCOMMANDS: [&str; 3] = ["inspect", "validate", "run"];
 
 /// The subcommand that the first word which is no flag looks like, if no such file exists.
 pub(super) fn in_words(words: &[OsString]) -> Option<&'static str> {
@@ -18,8 +18,11 @@ pub(super) fn of(input: &Path) -> Option<&'static str> {
     if input.exists() || word.contains(['/', '\\', '.']) {
         return None;
     }
-    let near =
-        |name: &&str| distance(&word, name) <= 2 || (word.len() >= 3 && name.starts_with(&word));
+    let near = |name: &&str| {
+        // A short name is near to many words.
+        let edits = if name.len() < 5 { 1 } else { 2 };
+        distance(&word, name) <= edits || (word.len() >= 3 && name.starts_with(&word))
+    };
     SUBCOMMANDS.into_iter().find(near)
 }
 
@@ -46,6 +49,9 @@ mod tests {
     fn near_words_are_meant_and_files_are_not() {
         for word in ["inspct", "Inspect", "insepct", "inspects", "insp"] {
             assert_eq!(of(Path::new(word)), Some("inspect"), "{word}");
+        }
+        for (word, meant) in [("rum", "run"), ("validat", "validate"), ("vaildate", "validate")] {
+            assert_eq!(of(Path::new(word)), Some(meant), "{word}");
         }
         for word in ["model", "./inspct", "in", "inspct.safetensors"] {
             assert_eq!(of(Path::new(word)), None, "{word}");

@@ -6,7 +6,9 @@ mod exit;
 mod inspect;
 mod interrupt;
 mod misspelt;
+mod run;
 mod screen;
+mod validate;
 
 use args::{Cli, Command};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -95,6 +97,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         None => convert::run(&convert, &global),
         Some(Command::Inspect(args)) => inspect::run(&args, &global),
+        Some(Command::Validate(args)) => validate::run(&args, &global),
+        Some(Command::Run(args)) => run::run(&args, &global),
         Some(Command::Completions { shell }) => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "quantize", &mut script);
@@ -117,9 +121,10 @@ fn man(of: Option<&str>) -> anyhow::Result<Vec<u8>> {
         Some(name) => match command.find_subcommand(name) {
             Some(sub) => sub.clone(),
             None => {
-                return Err(
-                    Error::Usage(format!("there is no subcommand `{name}`; use inspect")).into()
-                );
+                return Err(Error::Usage(format!(
+                    "there is no subcommand `{name}`; use inspect, validate or run"
+                ))
+                .into());
             }
         },
     };

@@ -7,11 +7,13 @@
 //! | `convert` | stored numbers → the type and shape that an input declares |
 //! | `draw` | numbers that depend on names alone |
 //! | [`choose`] | the function that is meant |
-//! | [`run`], [`Evaluator`] | steps through a backend, states carried from one to the next |
+//! | [`run`], [`Engine`] | steps through a backend, states carried from one to the next |
 //! | [`write_outputs`] | what came out, as safetensors |
+//! | `describe` | what came out, for people and machines |
 //! | [`replace_file`] | a file that appears whole or not at all |
 
 mod convert;
+mod describe;
 mod draw;
 mod inputs;
 pub mod key;
@@ -20,5 +22,6 @@ mod write;
 
 pub use draw::draw;
 pub use inputs::Inputs;
-pub use run::{Evaluator, Ran, choose, run};
+pub(crate) use run::shapes;
+pub use run::{Engine, Ran, choose, run};
 pub use write::{Plain, replace_file, write_outputs};

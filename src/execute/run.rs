@@ -10,14 +10,14 @@ use std::str::FromStr;
 
 /// Who evaluates, by the word on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Evaluator {
+pub enum Engine {
     /// The definition.
     Reference,
     /// The same numbers, fast.
     Cpu,
 }
 
-impl Evaluator {
+impl Engine {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Reference, Self::Cpu];
 
@@ -30,17 +30,17 @@ impl Evaluator {
     }
 }
 
-impl fmt::Display for Evaluator {
+impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.backend(Mode::F32).name())
     }
 }
 
-impl FromStr for Evaluator {
+impl FromStr for Engine {
     type Err = String;
 
     fn from_str(word: &str) -> std::result::Result<Self, String> {
-        let named = |evaluator: &Self| evaluator.to_string().eq_ignore_ascii_case(word);
+        let named = |engine: &Self| engine.to_string().eq_ignore_ascii_case(word);
         let found = Self::ALL.into_iter().find(named);
         found.ok_or_else(|| format!("unknown backend `{word}`; use reference or cpu"))
     }
@@ -87,14 +87,14 @@ pub fn choose<'p>(program: &'p Program, name: Option<&str>) -> Result<(&'p str, 
 ///
 /// # Errors
 /// As [`Backend::prepare`] and [`Prepared::run`].
-pub fn run(function: &Function, inputs: &Inputs, evaluator: Evaluator, mode: Mode) -> Result<Ran> {
+pub fn run(function: &Function, inputs: &Inputs, engine: Engine, mode: Mode) -> Result<Ran> {
     let mut ran = Ran { states: inputs.states.clone(), ..Ran::default() };
-    let backend = evaluator.backend(mode);
+    let backend = engine.backend(mode);
     // Shapes may change from step to step; one preparation is held at a time.
     let mut ready: Option<(Shapes, Box<dyn Prepared>)> = None;
     for step in &inputs.steps {
-        let outputs = match evaluator {
-            Evaluator::Reference => {
+        let outputs = match engine {
+            Engine::Reference => {
                 let overflows = &mut ran.overflows;
                 Reference { mode }.evaluate(function, step, &mut ran.states, &mut |seen| {
                     if seen.overflows > 0 {
@@ -104,7 +104,7 @@ pub fn run(function: &Function, inputs: &Inputs, evaluator: Evaluator, mode: Mod
                     Ok(())
                 })?
             }
-            Evaluator::Cpu => {
+            Engine::Cpu => {
                 let shapes = shapes(step);
                 if ready.as_ref().is_none_or(|(of, _)| *of != shapes) {
                     drop(ready.take());

@@ -1,5 +1,6 @@
 //! The files of a run: what each holds from the start, and which parts of which tensors go where.
 
+use super::golden::Golden;
 use super::output::{OutputFile, Transaction};
 use super::package::{self, Package};
 use super::sink::{Content, Sink};
@@ -21,6 +22,8 @@ pub(super) struct Files {
     announced: Vec<PlannedOutput>,
     /// The package, if one is written.
     pub(super) package: Option<Package>,
+    /// What is recorded of it, if that is asked for.
+    pub(super) golden: Option<Golden>,
     /// For each tensor of the plan, the places that want a part of it.
     pub(super) sinks: Vec<Vec<Sink>>,
 }
@@ -108,10 +111,21 @@ pub(super) fn lay_out(source: &Source, plan: &mut Plan) -> Result<Files> {
             Output::Mlpackage => package::add(&mut files, stem, plan)?,
             Output::Metal => add_metal(&mut files, stem, source, plan)?,
             Output::Dense => add_dense(&mut files, stem, source, plan)?,
+            // With the package, whose functions are recorded.
+            Output::Golden => require_package(plan)?,
         }
     }
     plan.outputs = files.outputs();
     Ok(files)
+}
+
+fn require_package(plan: &Plan) -> Result<()> {
+    match plan.options.outputs.contains(&Output::Mlpackage) {
+        true => Ok(()),
+        false => Err(Error::Usage(
+            "--golden records the functions of the .mlpackage; add mlpackage to --to".into(),
+        )),
+    }
 }
 
 /// `STEM.metal/weights.safetensors`: every tensor, codes in the lanes that the options choose.

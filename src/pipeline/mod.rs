@@ -8,6 +8,7 @@
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
+//! | `golden` | recorded inputs and outputs of the package's functions |
 //! | `sink` | one such place |
 //! | `budget` | how much memory the run will take |
 //! | `run` | windows of tensors through quantizers into sinks |
@@ -20,6 +21,7 @@
 mod budget;
 mod bytes;
 mod files;
+mod golden;
 mod hash;
 pub mod output;
 mod package;
@@ -35,21 +37,6 @@ mod tests;
 
 pub use prepare::{Job, prepare};
 
+pub use crate::progress::Progress;
+
 use hash::InputHash;
-
-/// Who hears how far a run is, in bytes of input.
-pub trait Progress: Sync {
-    /// The work begins; this many bytes will be read.
-    fn start(&self, total_bytes: u64);
-    /// This many more bytes were read and dealt with. Called from any thread.
-    fn advance(&self, bytes: u64);
-    /// The work is done; what follows is syncing and renaming.
-    fn finish(&self);
-}
-
-/// Nobody hears.
-impl Progress for () {
-    fn start(&self, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn finish(&self) {}
-}

@@ -2,6 +2,7 @@
 
 use super::bytes::param_bytes;
 use super::files::{Files, bits, float_of};
+use super::golden;
 use super::output::Transaction;
 use super::sink::{Content, Sink};
 use crate::formats::mlpackage::{
@@ -93,6 +94,9 @@ pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> 
     }
     let weights = format!("{folder}/{WEIGHTS_PATH}");
     files.package = Some(Package { lowered, path, bytes, weights });
+    if plan.options.outputs.contains(&Output::Golden) {
+        files.golden = Some(golden::add(files, stem, plan, package.program)?);
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Input and options → plan, layouts and sinks, from headers alone.
 
 use super::files::{self, Files};
+use super::golden::Golden;
 use super::hash::InputHash;
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::run::{self, Task, Tensor, Work};
@@ -50,7 +51,10 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
     let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
-    job.plan.peak_memory_bytes = budget::memory(&job.plan, &job.tensors()?).peak_bytes();
+    let memory = budget::memory(&job.plan, &job.tensors()?);
+    let golden = job.files.golden.as_ref().map_or(0, Golden::peak_bytes);
+    // Recording follows when the windows are gone.
+    job.plan.peak_memory_bytes = memory.peak_bytes().max(memory.fixed_bytes.saturating_add(golden));
     Ok(job)
 }
 
@@ -77,7 +81,10 @@ impl Job {
         let tensors = self.tensors()?;
         let input = self.source.inputs().map(|(_, bytes)| bytes).collect();
         let mut hash = InputHash::new(input, options.sha256);
-        progress.start(self.plan.tensors.iter().map(|t| t.bytes_before).sum());
+        let recorded = self.files.golden.as_ref();
+        let recorded_bytes = recorded.map_or(0, |golden| golden.source_bytes(&self.source));
+        let all: u64 = self.plan.tensors.iter().map(|t| t.bytes_before).sum();
+        progress.start(all + recorded_bytes);
         let out = self.files.create(&transaction)?;
         let work = Work {
             source: &self.source,
@@ -92,6 +99,9 @@ impl Job {
             self.source.tensors()[finished].iter().for_each(|tensor| self.source.done(tensor));
         };
         let outcomes = output::behind(tidy, |tidy| run::run(&work, &mut hash, progress, tidy))?;
+        if let Some(golden) = recorded {
+            golden.record(&self.source, &out, progress)?;
+        }
         progress.finish();
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();

@@ -33,6 +33,9 @@ pub struct Options {
     /// Which matrices become functions of the layer package; all, if absent.
     #[serde(serialize_with = "as_pattern", skip_serializing_if = "Option::is_none")]
     pub layers: Option<Regex>,
+    /// Recorded inputs of each function, where [`Output::Golden`] is written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub golden: usize,
     /// Whether the report gives SHA-256 beside BLAKE3.
     pub sha256: bool,
     /// The output folder; `./STEM-SCHEME` if absent.
@@ -60,6 +63,7 @@ impl Default for Options {
             outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
             lanes: Lanes::default(),
             layers: None,
+            golden: 0,
             sha256: false,
             output: None,
             force: false,
@@ -86,6 +90,10 @@ impl Options {
 
 fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_some(&pattern.as_ref().map(Regex::as_str))
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A word that names none of the choices.
@@ -148,14 +156,17 @@ pub enum Output {
     Metal,
     /// `STEM.dequantized.safetensors`: FP16 values under the original names.
     Dense,
+    /// `STEM.golden.safetensors`: inputs, and what the source's weights make of them.
+    Golden,
 }
 words!(
     Output,
     "output",
-    "mlpackage, metal or dense",
+    "mlpackage, metal, dense or golden",
     Mlpackage = "mlpackage",
     Metal = "metal",
-    Dense = "dense"
+    Dense = "dense",
+    Golden = "golden"
 );
 
 /// What a NaN or infinity among the weights does (`--non-finite`).
@@ -187,7 +198,7 @@ mod tests {
         for &choice in NonFinite::ALL {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        insta::assert_snapshot!("onnx".parse::<Output>().unwrap_err(), @"unknown output `onnx`; use mlpackage, metal or dense");
+        insta::assert_snapshot!("onnx".parse::<Output>().unwrap_err(), @"unknown output `onnx`; use mlpackage, metal, dense or golden");
     }
 
     #[test]

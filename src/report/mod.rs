@@ -261,6 +261,14 @@ impl Report {
         let low = self.worst_first().into_iter().filter(|(_, error)| error.rank_db() < db);
         low.map(|(tensor, _)| tensor).collect()
     }
+
+    /// The quantized tensors whose cosine with their source is below `cosine`, in the plan's order.
+    pub fn apart(&self, cosine: f64) -> Vec<&TensorReport> {
+        let measured = self.tensors.iter().filter_map(|t| Some((t, t.error.as_ref()?)));
+        let reaches = |error: &ErrorReport| error.cosine >= cosine; // NaN reaches nothing.
+        let low = measured.filter(|(_, error)| !reaches(error));
+        low.map(|(tensor, _)| tensor).collect()
+    }
 }
 
 fn worst_first(tensors: &[TensorReport]) -> Vec<(&TensorReport, &ErrorReport)> {

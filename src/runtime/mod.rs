@@ -14,6 +14,7 @@ pub mod reference;
 mod specialize;
 mod tensor;
 
+pub(crate) use constant::tensor_of;
 pub use cpu::Cpu;
 pub use reference::{Mode, Reference};
 pub use specialize::{Shapes, specialize};

@@ -1,6 +1,6 @@
 //! Thresholds → failures.
 
-use super::{Figures, Validation};
+use super::{Figures, OutputCheck, Validation};
 use crate::text::printable;
 
 /// The largest difference between two backends, as a share of the largest output: sums of many
@@ -31,10 +31,8 @@ impl Limits {
             let is = figures.sqnr_db.map_or("no SQNR".into(), |is| format!("{is:.2} dB"));
             misses.push(format!("{is}, less than {db} dB"));
         }
-        // Not `<`: a cosine that is NaN passes nothing.
-        if let Some(cosine) =
-            self.min_cosine.filter(|cosine| !(figures.cosine >= *cosine) || figures.broken > 0)
-        {
+        let reaches = |cosine: f64| within(cosine, figures.cosine) && figures.broken == 0;
+        if let Some(cosine) = self.min_cosine.filter(|cosine| !reaches(*cosine)) {
             misses.push(format!("cosine {:.6}, less than {cosine}", figures.cosine));
         }
         misses
@@ -46,51 +44,62 @@ impl Validation {
     /// figures beyond the limits.
     pub fn judge(&mut self, limits: &Limits) {
         let mut failed = self.findings.clone();
-        let mut miss = |place: String, misses: Vec<String>| {
+        for check in self.agreement.iter().filter(|check| !within(check.relative, AGREEMENT)) {
+            let [one, other] = &check.between;
+            failed.push(format!(
+                "{}: {one} and {other} differ by {:.1e} of the largest element",
+                place(&check.function, &check.output),
+                check.relative
+            ));
+        }
+        for OutputCheck { function, output, figures, .. } in &self.outputs {
+            if figures.broken > 0 {
+                let (place, broken) = (place(function, output), figures.broken);
+                failed.push(format!("{place}: {broken} elements are finite on one side only"));
+            }
+        }
+        failed.extend(self.misses(limits));
+        self.failed = failed;
+    }
+
+    /// What misses the limits.
+    pub fn misses(&self, limits: &Limits) -> Vec<String> {
+        let mut failed = vec![];
+        let mut miss = |place: &str, misses: Vec<String>| {
             failed.extend(misses.into_iter().map(|miss| format!("{place}: {miss}")));
         };
         for layer in &self.layers {
             let name = printable(&layer.weight);
-            let weights = layer.weights.iter().flat_map(|figures| limits.misses(figures)).collect();
-            miss(format!("weight {name}"), weights);
-            let outputs = layer.outputs.iter().flat_map(|figures| limits.misses(figures)).collect();
-            miss(format!("layer {name}"), outputs);
+            for (what, figures) in [("weight", layer.weights), ("layer", layer.outputs)] {
+                let misses = figures.map(|figures| limits.misses(&figures));
+                miss(&format!("{what} {name}"), misses.unwrap_or_default());
+            }
         }
         for output in &self.outputs {
-            let place =
-                format!("output {} of {}", printable(&output.output), printable(&output.function));
-            let mut misses = limits.misses(&output.figures);
-            if output.figures.broken > 0 {
-                let broken = output.figures.broken;
-                misses.push(format!("{broken} elements are finite on one side only"));
-            }
-            let kl = output.classes.map(|classes| classes.kl_mean);
-            if let (Some(most), Some(kl)) = (limits.max_kl, kl)
-                && !(kl <= most)
+            let place = place(&output.function, &output.output);
+            miss(&place, limits.misses(&output.figures));
+            if let (Some(most), Some(classes)) = (limits.max_kl, output.classes)
+                && !within(classes.kl_mean, most)
             {
-                misses.push(format!("mean KL {kl:.3e}, more than {most}"));
+                miss(&place, vec![format!("mean KL {:.3e}, more than {most}", classes.kl_mean)]);
             }
-            miss(place, misses);
-        }
-        for check in self.agreement.iter().filter(|check| !(check.relative <= AGREEMENT)) {
-            let [one, other] = &check.between;
-            let place =
-                format!("output {} of {}", printable(&check.output), printable(&check.function));
-            let by = format!(
-                "{one} and {other} differ by {:.1e} of the largest element",
-                check.relative
-            );
-            miss(place, vec![by]);
-        }
-        if limits.max_kl.is_some() && !self.outputs.iter().any(|output| output.classes.is_some()) {
-            let why = "no output is a distribution over classes; name one with --logits";
-            miss("--max-kl".into(), vec![why.into()]);
         }
         let compared = self.layers.iter().any(|layer| layer.weights.or(layer.outputs).is_some());
         if !limits.is_empty() && !compared && self.outputs.is_empty() {
-            let why = "nothing was compared with a source; give one with --against";
-            miss("the limits".into(), vec![why.into()]);
+            failed.push("nothing was compared with a source; give one with --against".into());
+        } else if limits.max_kl.is_some() && self.outputs.iter().all(|o| o.classes.is_none()) {
+            let why = "no output is a distribution over classes; name one with --logits";
+            failed.push(format!("--max-kl: {why}"));
         }
-        self.failed = failed;
+        failed
     }
+}
+
+/// Whether x ≤ most: NaN is within nothing.
+fn within(x: f64, most: f64) -> bool {
+    x <= most
+}
+
+fn place(function: &str, output: &str) -> String {
+    format!("output {} of {}", printable(output), printable(function))
 }

@@ -13,13 +13,19 @@ pub use gate::Limits;
 
 use super::finite;
 use crate::metrics::{Closeness, Divergence};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::Path;
 
 /// The name of the file in the output folder that keeps a validation.
 pub const FILE: &str = "validation.json";
 
 /// The version of the file's own form.
 const FORM: u32 = 1;
+
+/// The largest file that is read.
+const MOST_BYTES: u64 = 1 << 28;
 
 /// What a validation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -262,6 +268,42 @@ impl Validation {
             findings: vec![],
             unproven: vec![],
             failed: vec![],
+        }
+    }
+
+    /// Reads the validation that is kept beside a report.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is none; [`Error::Input`] if it is malformed or of a newer version;
+    /// [`Error::Io`] if it cannot be read.
+    pub fn read_beside(report: &Path) -> Result<Self> {
+        let file = report.with_file_name(FILE);
+        let place = file.display().to_string();
+        let remedy = "run `quantize validate --save` again";
+        if !file.is_file() {
+            return Err(Error::Usage(format!(
+                "there is no {place}; `quantize validate --save` writes it"
+            )));
+        }
+        let failed = |error| Error::io("read", &place, error);
+        let mut bytes = Vec::new();
+        let opened = std::fs::File::open(&file).map_err(failed)?;
+        opened.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(Error::input(
+                place,
+                format!("it is larger than {MOST_BYTES} bytes"),
+                remedy,
+            ));
+        }
+        let read: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::input(&place, format!("not a validation: {error}"), remedy))?;
+        match read.form {
+            0..=FORM => Ok(read),
+            form => {
+                let found = format!("its form is {form}, and this version reads form {FORM}");
+                Err(Error::input(place, found, "use the version of quantize that wrote it"))
+            }
         }
     }
 

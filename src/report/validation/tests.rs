@@ -138,7 +138,7 @@ fn limits_name_what_misses_them() {
     output logits of main: reference and cpu differ by 1.0e-2 of the largest element
     output logits of main: 3 elements are finite on one side only
     fc1: is [2, 3], and the source has [3, 2]
-    the limits: nothing was compared with a source; give one with --against
+    nothing was compared with a source; give one with --against
     ");
 }
 

@@ -1,0 +1,291 @@
+//! One function: its weights, its layers, its outputs.
+
+use super::golden::{Golden, recorded, retyped};
+use super::layers::{Layer, numbers};
+use super::outputs::{Compared, rows};
+use super::source::Counterpart;
+use super::{Options, nothing_in_common};
+use crate::Result;
+use crate::execute::{Engine, Inputs, Ran, run};
+use crate::graph::weight::{Storage, Weight};
+use crate::graph::{Function, Operation};
+use crate::metrics::Closeness;
+use crate::report::Validation;
+use crate::report::validation::{AgreementCheck, Figures, LayerCheck};
+use crate::runtime::{Mode, Reference, Tensors};
+use std::collections::BTreeMap;
+
+/// One function that is looked at.
+pub(super) struct Check<'a> {
+    pub(super) options: &'a Options,
+    pub(super) name: &'a str,
+    pub(super) function: &'a Function,
+    pub(super) inputs: &'a Inputs,
+    /// Original names by identifier.
+    pub(super) original: &'a BTreeMap<String, String>,
+    pub(super) golden: Option<&'a Golden>,
+}
+
+/// A layer, its counterpart, and what was measured.
+struct Measured<'a> {
+    layer: Layer<'a>,
+    source: Option<&'a Operation>,
+    weights: Option<Closeness>,
+    outputs: Closeness,
+}
+
+impl Check<'_> {
+    /// Looks at everything, and enters it into `found`.
+    ///
+    /// # Errors
+    /// As the backends; [`crate::Error::Usage`] for a source that has none of the weights.
+    pub(super) fn run(&self, source: Option<Counterpart>, found: &mut Validation) -> Result<()> {
+        let has_source = source.is_some();
+        let source = source
+            .unwrap_or_else(|| Counterpart { function: Function::default(), findings: vec![] });
+        found.findings.extend(source.findings);
+        let source = has_source.then_some(&source.function);
+        let mut layers: Vec<Measured<'_>> = Layer::all(self.function)
+            .into_iter()
+            .map(|layer| Measured {
+                layer,
+                source: source.and_then(|source| layer.counterpart(source)),
+                weights: None,
+                outputs: Closeness::default(),
+            })
+            .collect();
+        if let Some(source) = source {
+            self.compare_weights(source, &mut layers, found)?;
+        }
+        let expected = self.source_outputs(source, &mut layers)?;
+        let runs = self.runs()?;
+        self.compare_outputs(&expected, &runs, found);
+        self.compare_backends(&runs, found);
+        self.compare_checkpoints(&mut layers)?;
+        let overflows = runs.iter().find(|(engine, _)| **engine == Engine::Reference);
+        let overflows =
+            overflows.filter(|_| self.options.mode == Mode::Ane).map(|(_, r)| &r.overflows);
+        found.layers.extend(layers.into_iter().map(|measured| self.report(measured, overflows)));
+        Ok(())
+    }
+
+    fn compare_weights(
+        &self,
+        source: &Function,
+        layers: &mut [Measured<'_>],
+        found: &mut Validation,
+    ) -> Result<()> {
+        for measured in layers.iter_mut() {
+            let layer = &measured.layer;
+            let param = layer.operation.arguments[layer.argument].param;
+            let value = measured.source.and_then(|o| Some(source.value(o.argument(param)?)));
+            let weight = value.and_then(|value| value.constant.as_ref()?.as_weight());
+            let Some(weight) = weight else {
+                let name = self.original_name(layer.value());
+                found.findings.push(format!("{}: weight `{name}` has no counterpart", self.name));
+                continue;
+            };
+            measured.weights = layer.compare_weights(weight)?;
+            if measured.weights.is_none() {
+                let (name, is, was) = (layer.value(), &layer.weight.shape, &weight.shape);
+                found.findings.push(format!(
+                    "{}: weight `{name}` is {is:?}, and {was:?} in the source",
+                    self.name
+                ));
+                measured.source = None;
+            }
+        }
+        let none = layers.iter().all(|measured| measured.weights.is_none());
+        match none && !layers.is_empty() && found.layers.is_empty() {
+            true => Err(nothing_in_common(found.against.as_deref().unwrap_or_default())),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the source in f32, and each layer beside its counterpart; what is known of the outputs of
+    /// each step, by name.
+    fn source_outputs(
+        &self,
+        source: Option<&Function>,
+        layers: &mut [Measured<'_>],
+    ) -> Result<Vec<BTreeMap<String, Vec<f32>>>> {
+        let Some(source) = source else {
+            let step = |step| {
+                let names =
+                    self.function.outputs.iter().map(|o| &self.function.value(o.value).name);
+                let known = names.filter_map(|name| {
+                    let golden = self.golden?;
+                    Some((name.clone(), golden.expected(self.name, step, "out", name)?))
+                });
+                known.collect()
+            };
+            return Ok((0..self.inputs.steps.len()).map(step).collect());
+        };
+        let mut states = retyped(&self.inputs.states, source);
+        let reference = Reference { mode: Mode::F32 };
+        let mut expected = Vec::new();
+        for inputs in &self.inputs.steps {
+            let mode = self.options.mode;
+            let mut observe = |step: &crate::runtime::reference::Step<'_>| {
+                for measured in layers.iter_mut() {
+                    let counterpart = measured.source.filter(|o| o.name == step.operation.name);
+                    if let Some(operation) = counterpart {
+                        let sums = &mut measured.outputs;
+                        measured.layer.compare_outputs(operation, step, mode, sums)?;
+                    }
+                }
+                Ok(())
+            };
+            let inputs = retyped(inputs, source);
+            let outputs = reference.evaluate(source, &inputs, &mut states, &mut observe)?;
+            let plain = |(name, tensor)| Some((name, recorded(&tensor)?));
+            expected.push(outputs.into_iter().filter_map(plain).collect());
+        }
+        Ok(expected)
+    }
+
+    /// The quantized function on each backend.
+    fn runs<'o>(&'o self) -> Result<Vec<(&'o Engine, Ran)>> {
+        let mode = self.options.mode;
+        let of = |engine: &'o Engine| Ok((engine, run(self.function, self.inputs, *engine, mode)?));
+        self.options.engines.iter().map(of).collect()
+    }
+
+    fn compare_outputs(
+        &self,
+        expected: &[BTreeMap<String, Vec<f32>>],
+        runs: &[(&Engine, Ran)],
+        found: &mut Validation,
+    ) {
+        let Some((_, ran)) = runs.first() else { return };
+        for output in &self.function.outputs {
+            let name = &self.function.value(output.value).name;
+            let mut compared = Compared::default();
+            for (expected, got) in expected.iter().zip(&ran.steps) {
+                let (Some(expected), Some(got)) = (expected.get(name), got.get(name)) else {
+                    continue;
+                };
+                let rows = rows(self.options, self.function, output.value, expected, got.shape());
+                if !compared.add(expected, got, rows) {
+                    let (is, was) = (got.shape(), expected.len());
+                    found.findings.push(format!(
+                        "{}: output `{name}` is {is:?}, and the source's has {was} elements",
+                        self.name
+                    ));
+                    break;
+                }
+            }
+            found.outputs.extend(compared.finish(self.name, name));
+        }
+    }
+
+    /// The first backend beside each other one, where both compute in f32.
+    fn compare_backends(&self, runs: &[(&Engine, Ran)], found: &mut Validation) {
+        let Some(((first, one), others)) = runs.split_first() else { return };
+        if self.options.mode != Mode::F32 {
+            return;
+        }
+        for (second, other) in others {
+            for output in &self.function.outputs {
+                let name = &self.function.value(output.value).name;
+                let mut sums = Closeness::default();
+                for (one, other) in one.steps.iter().zip(&other.steps) {
+                    let pair = |t: &Tensors| t.get(name).and_then(recorded);
+                    if let (Some(x), Some(y)) = (pair(one), pair(other)) {
+                        sums.add(&x, &y);
+                        sums.broken += x.len().abs_diff(y.len()) as u64;
+                    }
+                }
+                found.agreement.push(AgreementCheck {
+                    function: self.name.into(),
+                    output: name.clone(),
+                    between: [first.to_string(), second.to_string()],
+                    relative: sums.relative(),
+                });
+            }
+        }
+    }
+
+    /// The layers' results beside recorded ones, where a golden file has them.
+    fn compare_checkpoints(&self, layers: &mut [Measured<'_>]) -> Result<()> {
+        let Some(golden) = self.golden else { return Ok(()) };
+        let mut states = self.inputs.states.clone();
+        let reference = Reference { mode: self.options.mode };
+        for (n, inputs) in self.inputs.steps.iter().enumerate() {
+            let mut observe = |step: &crate::runtime::reference::Step<'_>| {
+                for measured in layers.iter_mut() {
+                    let operation = measured.layer.operation;
+                    let id =
+                        operation.outputs.first().filter(|_| operation.name == step.operation.name);
+                    let Some(id) = id else { continue };
+                    let name = &self.function.value(*id).name;
+                    let expected = golden.expected(self.name, n, "layer", name);
+                    let expected = expected.or_else(|| golden.expected(self.name, n, "out", name));
+                    if let (Some(x), Some(y)) = (expected, step.value(*id).and_then(numbers)) {
+                        measured.outputs.add(&x, &y);
+                    }
+                }
+                Ok(())
+            };
+            reference.evaluate(self.function, inputs, &mut states, &mut observe)?;
+        }
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        measured: Measured<'_>,
+        overflows: Option<&BTreeMap<String, u64>>,
+    ) -> LayerCheck {
+        let Measured { layer, source: _, weights, outputs } = measured;
+        LayerCheck {
+            function: self.name.into(),
+            operation: layer.operation.row.name.into(),
+            weight: self.original_name(layer.value()).into(),
+            shape: layer.weight.shape.clone(),
+            stored_as: stored_as(layer.weight),
+            bytes: layer.weight.storage.byte_len(),
+            weights: weights.as_ref().map(Figures::new),
+            outputs: (outputs.elements > 0).then(|| Figures::new(&outputs)),
+            overflows: overflows.map(|o| o.get(&layer.operation.name).copied().unwrap_or(0)),
+        }
+    }
+
+    fn original_name<'n>(&'n self, value: &'n str) -> &'n str {
+        self.original.get(value).map_or(value, String::as_str)
+    }
+}
+
+/// How a weight is stored, in a few words: `int8, 512 scales`.
+fn stored_as(weight: &Weight) -> String {
+    let count = |n: usize, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    match &weight.storage {
+        Storage::Dense(values) => values.dtype.to_string(),
+        Storage::Linear { codes, scale, offset } => {
+            let asymmetric = if offset.is_some() { ", asymmetric" } else { "" };
+            format!("{}, {}{asymmetric}", codes.dtype, count(scale.elements(), "scale"))
+        }
+        Storage::Palette { indices, table, vector_axis: _, table_scale, channel_scale } => {
+            let rank = weight.shape.len();
+            let tables: usize = table.shape.iter().take(rank).product();
+            let vector = table.shape.last().copied().unwrap_or(1);
+            let bits = indices.dtype.bits().unwrap_or(0);
+            let mut words = format!("palette-{bits}, {}", count(tables, "table"));
+            for (is, word) in [
+                (vector > 1, format!(", vectors of {vector}")),
+                (table_scale.is_some(), ", int8 entries".into()),
+                (channel_scale.is_some(), ", channel scales".into()),
+            ] {
+                words.push_str(if is { &word } else { "" });
+            }
+            words
+        }
+        Storage::Sparse { mask: _, values } => {
+            let inner = Weight { shape: weight.shape.clone(), storage: (**values).clone() };
+            format!("sparse {}", stored_as(&inner))
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a package is compared with: another package, or the checkpoint that it came from.
+
+use super::names::stem;
+use crate::formats::mlpackage;
+use crate::graph::weight::{Operand, Storage, Weight};
+use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
+use crate::source::{Package, Source};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a package is compared with.
+#[derive(Debug)]
+pub(super) enum Against {
+    /// The package before it was compressed.
+    Package(Box<Package>),
+    /// The weights, by the identifiers that a program gives their names; `None` where two names
+    /// have one identifier.
+    Checkpoint(Source, BTreeMap<String, Option<usize>>),
+}
+
+/// A function as the source has it.
+#[derive(Debug)]
+pub(super) struct Counterpart {
+    /// The source's function.
+    pub(super) function: Function,
+    /// What does not fit together.
+    pub(super) findings: Vec<String>,
+}
+
+impl Against {
+    /// Opens a package, an output folder that holds one, or a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Package::open`] and [`Source::open`].
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let is_package = |path: &Path| path.join(mlpackage::MANIFEST_PATH).is_file();
+        let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let holds_one = || inside.map(|entry| entry.path()).any(|path| is_package(&path));
+        if is_package(path) || path.extension().is_some_and(|e| e == "mlpackage") || holds_one() {
+            return Ok(Self::Package(Box::new(Package::open(path)?)));
+        }
+        let source = Source::open(path)?;
+        let mut by_identifier = BTreeMap::new();
+        for (place, tensor) in source.tensors().iter().enumerate() {
+            let taken = by_identifier.entry(names::sanitize(&tensor.name));
+            taken.and_modify(|one| *one = None).or_insert(Some(place));
+        }
+        Ok(Self::Checkpoint(source, by_identifier))
+    }
+
+    /// The source's function for a function of `program`.
+    ///
+    /// Of a checkpoint, it is the same function with the checkpoint's weights in place of those that
+    /// are compressed (and of those that the program's metadata name), in f32 throughout.
+    ///
+    /// # Errors
+    /// As [`widened`].
+    pub(super) fn counterpart(
+        &self,
+        program: &Program,
+        name: &str,
+        function: &Function,
+    ) -> Result<Counterpart> {
+        match self {
+            Self::Package(package) => {
+                let functions = &package.program.functions;
+                // Compressing may rename the only function.
+                let only = functions.len() == 1 && program.functions.len() == 1;
+                let found = functions.get(name).or(functions.values().next().filter(|_| only));
+                let missing = || format!("function `{name}` is not in the source");
+                let findings = if found.is_none() { vec![missing()] } else { vec![] };
+                Ok(Counterpart { function: found.cloned().unwrap_or_default(), findings })
+            }
+            Self::Checkpoint(source, by_identifier) => {
+                let mut findings = vec![];
+                let mut lookup = |value: &Value, weight: &Weight| {
+                    let named = program.metadata.user.get(&value.name);
+                    let compressed = !matches!(weight.storage, Storage::Dense(_));
+                    let tensor = match named {
+                        Some(original) => source.tensor(original),
+                        None if !compressed => return Ok(None),
+                        None => by_identifier
+                            .get(stem(&value.name))
+                            .and_then(|place| Some(&source.tensors()[(*place)?])),
+                    };
+                    let found = tensor.and_then(|tensor| source.weights(tensor));
+                    let Some(found) = found else {
+                        if compressed {
+                            let why = "is not in the source, or not of a float type";
+                            findings.push(format!("{name}: weight `{}` {why}", value.name));
+                        }
+                        return Ok(None);
+                    };
+                    if !same_shape(found.shape, &weight.shape) {
+                        findings.push(format!(
+                            "{name}: weight `{}` is {:?}, and {:?} in the source",
+                            value.name, weight.shape, found.shape
+                        ));
+                        return Ok(None);
+                    }
+                    let mut values = vec![0.0; found.len()];
+                    found.decode(0..found.len(), &mut values);
+                    Ok(Some(values))
+                };
+                let function = widened(function, &mut lookup)?;
+                Ok(Counterpart { function, findings })
+            }
+        }
+    }
+}
+
+/// Whether two shapes are the same but for dimensions of 1: a linear layer may be a convolution.
+pub(super) fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let real = |shape: &[usize]| shape.iter().copied().filter(|&d| d != 1).collect::<Vec<_>>();
+    real(a) == real(b)
+}
+
+/// The function in f32 throughout, its floating-point constants dense: those that `lookup` knows with
+/// its values, the others with their own.
+///
+/// # Errors
+/// As [`Weight::dequantize`]; whatever `lookup` returns.
+pub(crate) fn widened(
+    function: &Function,
+    lookup: &mut dyn FnMut(&Value, &Weight) -> Result<Option<Vec<f32>>>,
+) -> Result<Function> {
+    let mut wide = function.clone();
+    for value in &mut wide.values {
+        if let Some(Constant::Tensor(weight)) = &value.constant
+            && matches!(weight.storage.dtype(), DataType::Float16 | DataType::Float32)
+        {
+            let values = match lookup(value, weight)? {
+                Some(values) => values,
+                None => weight.dequantize()?,
+            };
+            if values.len() != weight.shape.iter().product::<usize>() {
+                return Err(Error::bug(&value.name, "a source of another size"));
+            }
+            let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let dense = Operand::new(DataType::Float32, &weight.shape, bytes);
+            value.constant = Some(Weight::dense(dense).into());
+        }
+        if let ValueType::Tensor(ty) | ValueType::State(ty) = &mut value.ty
+            && ty.dtype == DataType::Float16
+        {
+            ty.dtype = DataType::Float32;
+        }
+    }
+    // Words that choose a type, such as that of a cast.
+    for operation in &wide.operations {
+        for argument in operation.arguments.iter().filter(|a| a.param.ends_with("dtype")) {
+            let constant = &mut wide.values[argument.value.0].constant;
+            if constant.as_ref().and_then(Constant::as_text) == Some("fp16") {
+                *constant = Some(Constant::text("fp32"));
+            }
+        }
+    }
+    Ok(wide)
+}
