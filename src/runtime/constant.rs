@@ -37,6 +37,10 @@ pub(crate) fn tensor_of(weight: &Weight) -> Result<Tensor, String> {
         DataType::Int16 => each(2, |b| i32::from(i16::from_le_bytes([b[0], b[1]]))),
         DataType::UInt16 => each(2, |b| i32::from(u16::from_le_bytes([b[0], b[1]]))),
         DataType::Int32 => each(4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        // Only counts of dimensions have this type; the largest stands for what is out of reach.
+        DataType::UInt32 => {
+            each(4, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]).min(i32::MAX as u32) as i32)
+        }
         _ => Err(format!("no tensor holds {dtype}")),
     }
 }

@@ -4,26 +4,54 @@
 //! |---|---|
 //! | [`Reference`] | the backend |
 //! | [`Mode`] | how values are rounded |
+//! | [`Evaluator`], [`Step`] | a function made ready, and what an observer sees of it |
 //! | [`Call`], [`call`] | one operation on values: what `specialize` folds constants with |
+//! | `inputs` | whether what callers give is what the function declares |
+//! | `functions` | operation → function, the one place |
+//! | `ops` | the functions, a file for each family |
+//! | `arguments` | what they read: arguments by name, with defaults |
+//! | `shape`, `places` | shapes computed with care; elements moved |
+//! | `product` | sums of products |
+//! | `round`, `ane` | FP16 edges; sums as the Neural Engine is reported to form them |
+//!
+//! # Numbers
+//! A value is f32. Each operation is evaluated in f64 and each element of its result is rounded
+//! once to f32, then as the [`Mode`] says: sums do not depend on the order of their terms, and what
+//! another backend differs by is its own rounding. Integers are exact and wrap.
 
+mod ane;
+mod arguments;
 mod call;
+mod evaluator;
+mod functions;
+mod inputs;
+mod ops;
+mod places;
+mod product;
+mod round;
+mod shape;
 
 pub use call::{Argument, Call, call};
+pub use evaluator::{Evaluator, Step};
 
-use super::{Backend, Memory, Prepared, Shapes, Tensor, Tensors};
+use super::{Backend, Prepared, Shapes, Tensor, Tensors};
 use crate::Result;
-use crate::graph::{Function, Operation, ValueId};
+use crate::graph::Function;
+use arguments::Arguments;
 
 /// How values are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// All arithmetic in f32, FP16 values not rounded: the mathematics of the program.
+    /// FP16 results are not rounded: the mathematics of the program. Constants and inputs of type
+    /// FP16 hold FP16 numbers, for that is what a package and its callers store.
     #[default]
     F32,
-    /// What a value of type FP16 holds is rounded to FP16 after each operation.
+    /// What a value of type FP16 holds is rounded to FP16 after each operation, half to even; what
+    /// is above FP16's range becomes infinite. Inside an operation nothing is rounded: a device that
+    /// accumulates in FP16 does worse.
     F16,
-    /// As [`Mode::F16`], and sums of products are formed as the Neural Engine is reported to: see
-    /// `ane`.
+    /// As [`Mode::F16`], and sums of products of type FP16 are formed as the Neural Engine is
+    /// reported to: see the source of `ane` for what is reported and disputed.
     Ane,
 }
 
@@ -34,30 +62,12 @@ pub struct Reference {
     pub mode: Mode,
 }
 
-/// What an observer sees after each operation.
-#[derive(Debug)]
-pub struct Step<'a> {
-    /// The operation.
-    pub operation: &'a Operation,
-    /// The function's values so far: inputs, constants, results.
-    pub values: &'a [Option<Tensor>],
-    /// In [`Mode::Ane`]: sums whose partial sums passed the accumulator's limit.
-    pub overflows: u64,
-}
-
-impl Step<'_> {
-    /// A value that is known by now.
-    pub fn value(&self, id: ValueId) -> Option<&Tensor> {
-        self.values.get(id.0)?.as_ref()
-    }
-}
-
 impl Reference {
-    /// Evaluates a function, showing each operation's results to `observe`. Shapes are what the
-    /// inputs have: nothing needs to be specialized.
+    /// Evaluates a function once, showing each operation's results to `observe`. Shapes are what
+    /// the inputs have. Who runs a function often makes an [`Evaluator`] once.
     ///
     /// # Errors
-    /// As [`Prepared::run`].
+    /// As [`Prepared::run`]; whatever `observe` returns.
     pub fn evaluate(
         &self,
         function: &Function,
@@ -65,15 +75,8 @@ impl Reference {
         states: &mut Tensors,
         observe: &mut dyn FnMut(&Step<'_>) -> Result<()>,
     ) -> Result<Tensors> {
-        let _ = (function, inputs, states, observe);
-        Err(crate::Error::bug("reference", "not written yet"))
+        Evaluator::new(function, &Shapes::new(), self.mode)?.run(inputs, states, observe)
     }
-}
-
-/// A function and a mode.
-struct Ready {
-    reference: Reference,
-    function: Function,
 }
 
 impl Backend for Reference {
@@ -81,18 +84,7 @@ impl Backend for Reference {
         "reference"
     }
 
-    fn prepare(&self, function: &Function, _: &Shapes) -> Result<Box<dyn Prepared>> {
-        Ok(Box::new(Ready { reference: *self, function: function.clone() }))
-    }
-}
-
-impl Prepared for Ready {
-    fn run(&mut self, inputs: &Tensors, states: &mut Tensors, outputs: &mut Tensors) -> Result<()> {
-        *outputs = self.reference.evaluate(&self.function, inputs, states, &mut |_| Ok(()))?;
-        Ok(())
-    }
-
-    fn memory(&self) -> Memory {
-        Memory::default()
+    fn prepare(&self, function: &Function, shapes: &Shapes) -> Result<Box<dyn Prepared>> {
+        Ok(Box::new(Evaluator::new(function, shapes, self.mode)?))
     }
 }
