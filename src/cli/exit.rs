@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use twolane::text::printable;
 use twolane::{Error, formats};
 
 /// A check that the user asked for failed.
@@ -18,9 +19,18 @@ pub(crate) fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", twolane::text::printable(&format!("{error:#}")));
+            eprintln!("error: {}", shown(&error));
             ExitCode::from(code(&error))
         }
+    }
+}
+
+/// The error on one line; findings, which are printable themselves, one a line.
+fn shown(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    match error.downcast_ref::<Error>() {
+        Some(Error::Findings { .. }) => text.lines().map(printable).collect::<Vec<_>>().join("\n"),
+        _ => printable(&text).into_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use twolane::text::distance;
 
 /// What users type; the hidden ones are typed by packagers.
 const SUBCOMMANDS: [&str; 3] = ["inspect", "validate", "run"];
@@ -26,21 +27,6 @@ pub(super) fn of(input: &Path) -> Option<&'static str> {
     SUBCOMMANDS.into_iter().find(near)
 }
 
-/// Levenshtein's distance, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,13 +41,6 @@ mod tests {
         }
         for word in ["model", "./inspct", "in", "inspct.safetensors"] {
             assert_eq!(of(Path::new(word)), None, "{word}");
-        }
-    }
-
-    #[test]
-    fn distances_count_edits() {
-        for (a, b, edits) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0)] {
-            assert_eq!(distance(a, b), edits);
         }
     }
 }

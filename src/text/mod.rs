@@ -8,13 +8,16 @@
 //! | [`Table`], [`Column`] | aligned columns that fit a terminal |
 //! | [`left()`] | the table of what was not quantized |
 //! | [`bars`], [`curve`] | plots of block characters |
+//! | [`nearest`], [`distance`] | which word was meant |
 //! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
 
 mod left;
+mod near;
 mod plot;
 mod table;
 
 pub use left::{Left, left};
+pub use near::{distance, nearest};
 pub use plot::{bars, curve};
 pub use table::{Column, Table};
 

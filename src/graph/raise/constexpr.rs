@@ -179,6 +179,18 @@ impl<'a> Link<'a, '_, '_> {
         }
     }
 
+    /// A word.
+    fn word(&mut self, param: &str) -> Read<Option<String>> {
+        let bound = self.operation.inputs.get(param).and_then(mil::Argument::only);
+        let value = match bound {
+            Some(mil::binding::Binding::Value(value)) => Some(value),
+            _ => self.operation.attributes.get(param),
+        };
+        let constant = value.map(|value| self.files.constant(value)).transpose();
+        let constant = constant.map_err(|stop| stop.at(param))?;
+        Ok(constant.and_then(|constant| Some(constant.as_text()?.to_owned())))
+    }
+
     /// An axis below `rank`.
     fn axis(&self, operand: Operand, rank: usize) -> Read<usize> {
         let constant = Constant::from(Weight::dense(operand));
@@ -239,6 +251,7 @@ impl<'a> Link<'a, '_, '_> {
         let offset = self.optional_literal("offset")?;
         match self.bound("data")? {
             Bound::Literal(codes) => {
+                same_integers(&codes, offset.as_ref())?;
                 Ok(weight(codes.shape.clone(), Storage::Linear { codes, scale, offset }))
             }
             Bound::Node(Node::Constant(Constant::Tensor(inner))) => {
@@ -274,8 +287,11 @@ impl<'a> Link<'a, '_, '_> {
         let shape = self.shape()?;
         let entries = table.elements();
         let bits = entries.max(1).ilog2() as u8;
-        let dtype = DataType::index(bits).filter(|_| entries.is_power_of_two());
-        let dtype = dtype.ok_or_else(|| wrong(format!("a table of {entries} entries")))?;
+        // This form has no tables of 8 entries.
+        let dtype = DataType::index(bits).filter(|_| entries.is_power_of_two() && bits != 3);
+        let dtype = dtype.ok_or_else(|| {
+            wrong(format!("its table has {entries} entries, not 2, 4, 16, 64 or 256")).at("lut")
+        })?;
         let indices = self.literal("indices")?;
         let indices = self.unpacked(indices, dtype, shape.clone())?;
         let mut ranked = vec![1; shape.len()];
@@ -376,6 +392,7 @@ impl<'a> Link<'a, '_, '_> {
         let offset = self.optional_literal("offset")?;
         match self.bound("nonzero_data")? {
             Bound::Literal(codes) => {
+                same_integers(&codes, offset.as_ref())?;
                 let shape = mask.shape.clone();
                 let values = Box::new(Storage::Linear { codes, scale, offset });
                 Ok(Node::Kept { mask, values, shape })
@@ -400,6 +417,9 @@ impl<'a> Link<'a, '_, '_> {
     /// FP16 values that are used as FP32: exact, so they become plain FP32 values.
     fn cast(&mut self) -> Read<Node> {
         let source = self.literal("source_val")?;
+        if self.word("output_dtype")?.as_deref() != Some("fp32") {
+            return Err(wrong("values are cast to fp32 alone").at("output_dtype"));
+        }
         let (DataType::Float16, Data::Bytes(bytes)) = (source.dtype, &source.data) else {
             return Err(wrong("only FP16 values can be cast"));
         };
@@ -422,6 +442,16 @@ fn palette(
     vector_axis: usize,
 ) -> Storage {
     Storage::Palette { indices, table, table_scale, vector_axis, channel_scale: None }
+}
+
+/// An offset of integers has the type of the codes.
+fn same_integers(codes: &Operand, offset: Option<&Operand>) -> Read<()> {
+    let Some(offset) = offset else { return Ok(()) };
+    if matches!(offset.dtype, DataType::Float16 | DataType::Float32) || offset.dtype == codes.dtype
+    {
+        return Ok(());
+    }
+    Err(wrong(format!("it is of {} beside codes of {}", offset.dtype, codes.dtype)).at("offset"))
 }
 
 /// A vector of `n`, from as many elements or from one.

@@ -308,7 +308,14 @@ impl<'a, 'f> Scope<'a, 'f> {
     }
 
     fn link(&mut self, operation: &'a mil::Operation) -> Result<()> {
-        let linked = self.chains.link(operation, self.files);
+        let misfits = super::form::check(operation, self.target);
+        for (param, found) in &misfits {
+            self.found_at(param, found);
+        }
+        let linked = match misfits.is_empty() {
+            true => self.chains.link(operation, self.files),
+            false => Err(Stop::Known),
+        };
         match self.settle(linked)? {
             Some(()) => {
                 for output in &operation.outputs {

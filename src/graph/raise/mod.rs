@@ -7,6 +7,7 @@
 //! | `operation` | one operation: parameters, and the types of its outputs |
 //! | `feature` | the description: sizes, images, labels; held against the function |
 //! | `constexpr` | chains of constexpr operations → one weight with its storage |
+//! | `form` | how each constexpr operation is written for each target |
 //! | `values` | literals and blobs → constants |
 //! | `types` | types |
 //! | `finding` | findings as they come, and why a value cannot be read |
@@ -18,6 +19,7 @@
 mod constexpr;
 mod feature;
 mod finding;
+mod form;
 mod function;
 mod operation;
 mod program;

@@ -5,7 +5,7 @@ use super::function::{Entry, Scope};
 use super::types::value_type;
 use crate::Result;
 use crate::formats::mil;
-use crate::graph::ops::{Bound, Default, Kind, Param, Row};
+use crate::graph::ops::{Bound, Default, Kind, Param, Row, TABLE};
 use crate::graph::{Argument, Dim, Operation, TensorType, ValueId, ValueType};
 use mil::binding::Binding;
 
@@ -18,6 +18,10 @@ const REFUSED: &[(&[&str], &str)] = &[
      "lists cannot be read; convert the model with tensors of fixed shape in their place"),
     (&["lstm", "gru", "rnn"],
      "recurrent layers cannot be read; convert the model with one step written out, whose state is an input and an output"),
+    (&["random_bernoulli", "random_categorical", "random_normal", "random_uniform"],
+     "random numbers cannot be read, for no two runs would agree; convert the model with the numbers as an input"),
+    (&["non_maximum_suppression"],
+     "how much it returns depends on the data; convert the model without it, and call it on the outputs"),
 ];
 
 impl<'a> Scope<'a, '_> {
@@ -26,12 +30,11 @@ impl<'a> Scope<'a, '_> {
         let kind = message.r#type.as_str();
         let Some(row) = Row::find(kind) else {
             let refused = REFUSED.iter().find(|(names, _)| names.contains(&kind));
-            let why = match refused {
-                Some((_, why)) => (*why).to_owned(),
-                None => format!(
-                    "there is no operation {} that can be read; operations that an app brings itself cannot be, either",
-                    quoted(kind)
-                ),
+            let meant = crate::text::nearest(kind, TABLE.iter().map(|row| row.name));
+            let why = match (refused, meant) {
+                (Some((_, why)), _) => (*why).to_owned(),
+                (None, Some(meant)) => format!("there is no such operation; is it `{meant}`?"),
+                (None, None) => "it is no operation that can be read; write what it does with others, and convert the model again".to_owned(),
             };
             self.found(&why);
             self.declared(message);
@@ -62,7 +65,11 @@ impl<'a> Scope<'a, '_> {
         let mut sound = true;
         for name in message.inputs.keys().filter(|name| row.param(name).is_none()) {
             let known = quoted_all(row.params.iter().map(|param| param.name));
-            self.found_at(name, &format!("{} has no such parameter; it has {known}", row.name));
+            let why = match crate::text::nearest(name, row.params.iter().map(|param| param.name)) {
+                Some(meant) => format!("{} has no such parameter; is it `{meant}`?", row.name),
+                None => format!("{} has no such parameter; it has {known}", row.name),
+            };
+            self.found_at(name, &why);
             sound = false;
         }
         let mut arguments = Vec::new();
