@@ -1,8 +1,8 @@
 //! An .mlpackage as a program.
 
-use crate::formats::mlpackage;
+use crate::formats::{mil, mlpackage};
 use crate::graph::weight::Bytes;
-use crate::graph::{Program, raise};
+use crate::graph::{Finding, Program, raise};
 use crate::map::Map;
 use crate::target::Target;
 use crate::{Error, Result};
@@ -36,14 +36,23 @@ impl Package {
             other => other,
         };
         let package = mlpackage::Package::open(&dir).map_err(|error| within(error.into()))?;
-        let model = package.model().map_err(|error| within(error.into()))?;
+        let model = package.model_bytes().map_err(|error| within(error.into()))?;
+        let unknown = mil::unknown_fields(&model);
+        let model = mil::Model::parse(&model).map_err(|error| within(error.into()))?;
         let mut open = |name: &str| {
             let file = package.open_blob_file(name)?;
             Ok(Bytes::new(Map::of(&file, name)?))
         };
-        let raised = raise::program(&model, &mut open).map_err(within)?;
+        let raised = raise::program(&model, &mut open);
+        let raised = raise::beside(unknown_fields(unknown), raised).map_err(within)?;
         Ok(Self { program: raised.program, target: raised.target, dir })
     }
+}
+
+/// Fields that would be passed over in silence.
+fn unknown_fields(fields: Vec<String>) -> Vec<Finding> {
+    let found = |field| format!("model.mlmodel has a field that the format does not know: {field}");
+    fields.into_iter().map(|field| Finding { found: found(field), ..Finding::default() }).collect()
 }
 
 /// The package that `path` means.

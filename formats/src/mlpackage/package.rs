@@ -59,7 +59,15 @@ impl Package {
     /// # Errors
     /// [`Error::Io`]; else as [`Model::parse`], with the size looked at before reading.
     pub fn model(&self) -> Result<Model> {
-        Model::parse(&read_limited(&self.model, "model.mlmodel", MAX_MODEL_BYTES)?)
+        Model::parse(&self.model_bytes()?)
+    }
+
+    /// The bytes of the model, as they stand in its file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Unsupported`] for more than [`MAX_MODEL_BYTES`].
+    pub fn model_bytes(&self) -> Result<Vec<u8>> {
+        read_limited(&self.model, "model.mlmodel", MAX_MODEL_BYTES)
     }
 
     /// Opens the blob file that a `BlobFileValue` names, `@model_path/weights/weight.bin`; the

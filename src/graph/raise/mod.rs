@@ -28,6 +28,7 @@ mod values;
 
 pub use super::finding::Finding;
 pub(crate) use super::finding::listed;
+pub(crate) use program::beside;
 pub use program::{Raised, program};
 
 use super::Constant;

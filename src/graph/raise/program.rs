@@ -6,7 +6,7 @@ use super::function::Described;
 use super::values::Files;
 use crate::formats::mil;
 use crate::graph::weight::Bytes;
-use crate::graph::{Metadata, Program};
+use crate::graph::{Finding, Metadata, Program};
 use crate::target::Target;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,5 +144,19 @@ fn metadata(metadata: Option<&mil::Metadata>) -> Metadata {
         author: metadata.author,
         license: metadata.license,
         user: metadata.user_defined,
+    }
+}
+
+/// What was raised, or its findings behind those that were made before.
+pub(crate) fn beside(mut before: Vec<Finding>, raised: Result<Raised>) -> Result<Raised> {
+    let place = "model.mlmodel".into();
+    match raised {
+        Ok(raised) if before.is_empty() => Ok(raised),
+        Ok(_) => Err(Error::Findings { place, findings: before }),
+        Err(Error::Findings { place, findings }) => {
+            before.extend(findings);
+            Err(Error::Findings { place, findings: before })
+        }
+        Err(other) => Err(other),
     }
 }
