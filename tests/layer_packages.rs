@@ -9,15 +9,16 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::{fs, io::Read, process::Command};
+use std::{fs, process::Command};
 use twolane::formats::half::f16;
 use twolane::formats::mil::{self, Model};
-use twolane::formats::mlpackage::{MANIFEST_PATH, MODEL_PATH, Manifest, Package, WEIGHT_BIN_PATH};
+use twolane::formats::mlpackage::{MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH};
 use twolane::graph::lower::supports;
 use twolane::graph::weight::{Bytes, Data, Operand, Slot, Storage, Weight};
-use twolane::graph::{Constant, DataType, lower, raise};
+use twolane::graph::{Constant, DataType, Function, Value, lower, raise};
 use twolane::model::{Layer, Options, layer_package};
 use twolane::scheme::Scheme;
+use twolane::source::Package;
 use twolane::target::Target;
 
 const SCHEMES: [&str; 30] = [
@@ -217,13 +218,20 @@ fn layers(s: usize, scheme: Scheme) -> Vec<Layer> {
     TENSORS.iter().enumerate().map(layer).collect()
 }
 
+/// The constants of each function, by name.
 fn raised(
     model: &[u8],
     file: Vec<u8>,
 ) -> twolane::Result<BTreeMap<String, BTreeMap<String, Constant>>> {
     let model = Model::parse(model)?;
     let file = Bytes::from(file);
-    raise::constants(&model, &mut |_| Ok(file.clone()))
+    let raised = raise::program(&model, &mut |_| Ok(file.clone()))?;
+    let constants = |function: Function| {
+        let values = function.values.into_iter();
+        values.filter_map(|value| Some((value.name, value.constant?))).collect()
+    };
+    let functions = raised.program.functions.into_iter();
+    Ok(functions.map(|(name, function)| (name, constants(function))).collect())
 }
 
 #[test]
@@ -540,18 +548,12 @@ fn checked(
 /// The weights of a package's `main` that are compressed, as layers.
 fn compressed(package: &Path, prefix: &str) -> Vec<Layer> {
     let package = Package::open(package).unwrap();
-    let mut open = |name: &str| {
-        let mut bytes = Vec::new();
-        package.open_blob_file(name)?.read_to_end(&mut bytes).unwrap();
-        Ok(Bytes::from(bytes))
-    };
-    let functions = raise::constants(&package.model().unwrap(), &mut open).unwrap();
-    let layer = |(name, constant): (&String, &Constant)| {
-        let Weight { shape, storage } = constant.as_weight()?.clone();
+    let layer = |(value, weight): (&Value, &Weight)| {
+        let Weight { shape, storage } = weight.clone();
         let is = !matches!(storage, Storage::Dense(_));
-        is.then(|| Layer { name: format!("{prefix}.{name}"), shape, storage })
+        is.then(|| Layer { name: format!("{prefix}.{}", value.name), shape, storage })
     };
-    functions["main"].iter().filter_map(layer).collect()
+    package.program.functions["main"].weights().filter_map(layer).collect()
 }
 
 #[test]

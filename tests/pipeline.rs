@@ -7,19 +7,17 @@ use half::f16;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use support::{checkpoint, numbers, tree};
 use twolane::Error;
 use twolane::formats::metal_blob::{Reader, Values};
-use twolane::formats::mlpackage::Package;
 use twolane::formats::safetensors::Dtype;
-use twolane::graph::raise;
-use twolane::graph::weight::{Bytes, Weight};
+use twolane::graph::weight::Weight;
 use twolane::pipeline::prepare;
 use twolane::plan::{Lanes, NonFinite, Options, Output, Rule};
 use twolane::report::{Report, TensorReport};
 use twolane::scheme::{Float, Scheme};
+use twolane::source::Package;
 use twolane::target::Target;
 
 /// Every kind of parameter, and each of them in every grouping.
@@ -213,18 +211,10 @@ fn check_blob(run: &Run) {
 /// has a note that says so.
 fn check_package(run: &Run) {
     let package = Package::open(&run.find(".mlpackage")).unwrap();
-    let model = package.model().unwrap();
-    let mut open = |name: &str| {
-        let mut bytes = Vec::new();
-        let mut file = package.open_blob_file(name)?;
-        file.read_to_end(&mut bytes).map_err(|e| Error::io("read", name, e))?;
-        Ok(Bytes::from(bytes))
-    };
-    let functions = raise::constants(&model, &mut open).unwrap();
-    let constants = functions.values().flatten();
+    let weights = package.program.functions.values().flat_map(|function| function.weights());
     let weights: BTreeMap<&str, &Weight> =
-        constants.filter_map(|(name, value)| Some((name.as_str(), value.as_weight()?))).collect();
-    let names = model.description.unwrap().metadata.unwrap().user_defined;
+        weights.map(|(value, weight)| (value.name.as_str(), weight)).collect();
+    let names = &package.program.metadata.user;
     let identifiers: BTreeMap<&str, &str> =
         names.iter().map(|(identifier, name)| (name.as_str(), identifier.as_str())).collect();
     for (name, (dtype, _, bytes)) in run.dense() {

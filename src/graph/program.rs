@@ -149,7 +149,8 @@ impl Function {
         row.infer(&self.bound(arguments), target)
     }
 
-    fn bound(&self, arguments: &[Argument]) -> Vec<Bound<'_>> {
+    /// What type inference sees of these arguments.
+    pub(super) fn bound(&self, arguments: &[Argument]) -> Vec<Bound<'_>> {
         let bound = |argument: &Argument| {
             let value = self.value(argument.value);
             Bound { param: argument.param, ty: &value.ty, constant: value.constant.as_ref() }

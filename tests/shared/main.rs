@@ -6,6 +6,7 @@
 mod linear;
 mod packages;
 mod palette;
+mod programs;
 mod source;
 mod weights;
 

@@ -11,7 +11,7 @@ use twolane::formats::mlpackage::{MANIFEST_PATH, MODEL_PATH, Package, WEIGHT_BIN
 use twolane::formats::weight_blob::{Blob, Plan, Reader};
 
 /// Every package in `dir` and in the folders of `dir`.
-fn packages(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn packages(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(dir)
         .expect("a readable folder")
         .map(|entry| entry.expect("a readable entry").path().join("model.mlpackage"))

@@ -1,14 +1,11 @@
 //! Every weight that coremltools 9.0 compressed decodes to exactly what coremltools decodes.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs};
-use twolane::Error;
 use twolane::formats::half::f16;
-use twolane::formats::mlpackage::Package;
 use twolane::graph::names::sanitize;
-use twolane::graph::raise;
-use twolane::graph::weight::{Bytes, Storage, Weight};
+use twolane::graph::weight::{Storage, Weight};
+use twolane::source::Package;
 
 fn packages() -> Vec<PathBuf> {
     let Some(fixtures) = super::fixtures() else { return Vec::new() };
@@ -23,18 +20,8 @@ fn packages() -> Vec<PathBuf> {
 /// The weights of `main`, by name.
 fn weights(package: &Path) -> BTreeMap<String, Weight> {
     let package = Package::open(&package.join("model.mlpackage")).unwrap();
-    let mut open = |name: &str| {
-        let mut bytes = Vec::new();
-        let mut file = package.open_blob_file(name)?;
-        file.read_to_end(&mut bytes).map_err(|e| Error::io("read", name, e))?;
-        Ok(Bytes::from(bytes))
-    };
-    let mut functions = raise::constants(&package.model().unwrap(), &mut open).unwrap();
-    let main = functions.remove("main").unwrap();
-    let weight = |(name, constant): (String, twolane::graph::Constant)| {
-        Some((name, constant.as_weight()?.clone()))
-    };
-    main.into_iter().filter_map(weight).collect()
+    let main = &package.program.functions["main"];
+    main.weights().map(|(value, weight)| (value.name.clone(), weight.clone())).collect()
 }
 
 fn form(storage: &Storage) -> &'static str {

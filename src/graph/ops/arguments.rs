@@ -45,8 +45,9 @@ impl<'a> Arguments<'a> {
                 misfits.push((bound.param, "is no parameter of this operation".to_owned()));
                 continue;
             };
-            let twice = self.bound[..i].iter().any(|b| b.param == bound.param);
-            if twice && param.kind != Kind::Many {
+            // Of several values there may be a million: they are not compared with each other.
+            let once = param.kind != Kind::Many;
+            if once && self.bound[..i].iter().any(|b| b.param == bound.param) {
                 misfits.push((bound.param, "is bound twice".to_owned()));
             }
             let misfit = kind(param, bound, self.target).or_else(|| self.element(param, bound));

@@ -51,7 +51,7 @@ mod tests;
 
 pub use arguments::Bound;
 pub use cost::macs;
-pub(super) use dims::within_limits;
+pub(in crate::graph) use dims::within_limits;
 
 use super::{Finding, ValueType};
 use crate::target::Target;

@@ -52,15 +52,6 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// Everything that is a whole constant.
-    pub(super) fn finish(self) -> std::collections::BTreeMap<String, Constant> {
-        let whole = |(name, node): (&str, Node)| match node {
-            Node::Constant(constant) => Some((name.to_owned(), constant)),
-            Node::Kept { .. } | Node::Mask | Node::Broken => None,
-        };
-        self.nodes.into_iter().filter_map(whole).collect()
-    }
-
     /// Follows one constexpr operation, whose outputs have names of their own.
     pub(super) fn link(
         &mut self,

@@ -3,6 +3,7 @@
 use super::finding::quoted;
 use super::function::{Described, Scope};
 use crate::formats::mil;
+use crate::graph::ops::within_limits;
 use crate::graph::{ColorSpace, DataType, Dim, Feature, SizeRange, Sizes, TensorType, ValueType};
 use crate::target::Target;
 use mil::array_feature_type::ShapeFlexibility;
@@ -305,11 +306,8 @@ fn shape(sizes: &[i64]) -> Result<Vec<usize>, String> {
 }
 
 fn fits(shape: &[usize], tensor: &TensorType) -> bool {
-    let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    let each = |(&size, dim): (&usize, &Dim)| dim.may_equal(Dim::Fixed(size));
-    elements.is_some_and(|n| n <= super::types::MOST_ELEMENTS)
-        && shape.len() == tensor.rank()
-        && shape.iter().zip(&tensor.dims).all(each)
+    let described = TensorType::fixed(tensor.dtype, shape);
+    within_limits(&described).is_ok() && described.may_equal(tensor)
 }
 
 fn ranged(default: &[usize], ranges: &[mil::SizeRange]) -> Result<Sizes, String> {

@@ -367,7 +367,7 @@ fn label(operation: &mil::Operation) -> String {
 }
 
 /// The output and the value of a const.
-pub(super) fn value_of(operation: &mil::Operation) -> Read<(&mil::NamedValueType, &mil::Value)> {
+fn value_of(operation: &mil::Operation) -> Read<(&mil::NamedValueType, &mil::Value)> {
     let mut attributes = operation.attributes.keys().map(String::as_str);
     if let Some(other) = attributes.find(|name| !["name", "val"].contains(name)) {
         return Err(wrong(format!("it has an attribute {}", quoted(other))));

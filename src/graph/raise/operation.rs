@@ -5,8 +5,9 @@ use super::function::{Entry, Scope};
 use super::types::value_type;
 use crate::Result;
 use crate::formats::mil;
-use crate::graph::ops::{Bound, Default, Kind, Param, Row, TABLE};
-use crate::graph::{Argument, Dim, Operation, TensorType, ValueId, ValueType};
+use crate::graph::ops::{Kind, Param, Row, rows};
+use crate::graph::{Argument, Dim, Finding, Operation, TensorType, ValueId, ValueType};
+use crate::text::nearest;
 use mil::binding::Binding;
 
 /// Operations of MIL that are refused by name, and what would do.
@@ -30,7 +31,7 @@ impl<'a> Scope<'a, '_> {
         let kind = message.r#type.as_str();
         let Some(row) = Row::find(kind) else {
             let refused = REFUSED.iter().find(|(names, _)| names.contains(&kind));
-            let meant = crate::text::nearest(kind, TABLE.iter().map(|row| row.name));
+            let meant = nearest(kind, rows().map(|row| row.name));
             let why = match (refused, meant) {
                 (Some((_, why)), _) => (*why).to_owned(),
                 (None, Some(meant)) => format!("there is no such operation; is it `{meant}`?"),
@@ -46,63 +47,57 @@ impl<'a> Scope<'a, '_> {
         if !message.blocks.is_empty() {
             self.found("it has blocks, which only control flow has");
         }
-        if row.since > self.target {
-            self.found(&format!("it needs {}, the package is for {}", row.since, self.target));
+        let (arguments, unread) = self.arguments(message, row)?;
+        let misfits = row.check(&self.function.bound(&arguments), self.target);
+        // Of a parameter that was not read, and of all of them together, nothing more can be said.
+        let told = |finding: &Finding| {
+            unread.is_empty()
+                || !(finding.param.is_empty() || unread.contains(&finding.param.as_str()))
+        };
+        for finding in misfits.iter().filter(|finding| told(finding)) {
+            self.found_at(&finding.param, &finding.found);
         }
-        match self.arguments(message, row)? {
-            Some(arguments) => self.returns(message, row, arguments),
-            None => self.declared(message),
+        match unread.is_empty() && misfits.is_empty() {
+            true => self.returns(message, row, arguments),
+            false => self.declared(message),
         }
         Ok(())
     }
 
-    /// What the parameters are bound to, in the order of the row; nothing where that is not known.
+    /// What the parameters are bound to, in the order of the row; and those that findings stand for.
     fn arguments(
         &mut self,
         message: &'a mil::Operation,
         row: &'static Row,
-    ) -> Result<Option<Vec<Argument>>> {
-        let mut sound = true;
+    ) -> Result<(Vec<Argument>, Vec<&'a str>)> {
+        let mut unread = Vec::new();
         for name in message.inputs.keys().filter(|name| row.param(name).is_none()) {
             let known = quoted_all(row.params.iter().map(|param| param.name));
-            let why = match crate::text::nearest(name, row.params.iter().map(|param| param.name)) {
+            let why = match nearest(name, row.params.iter().map(|param| param.name)) {
                 Some(meant) => format!("{} has no such parameter; is it `{meant}`?", row.name),
                 None => format!("{} has no such parameter; it has {known}", row.name),
             };
             self.found_at(name, &why);
-            sound = false;
+            unread.push(name.as_str());
         }
         let mut arguments = Vec::new();
         for param in row.params {
-            let Some(bound) = message.inputs.get(param.name) else {
-                if param.default == Default::Required {
-                    self.found_at(param.name, "it is missing");
-                    sound = false;
-                }
-                continue;
-            };
-            if param.since > self.target {
-                let (since, target) = (param.since, self.target);
-                self.found_at(
-                    param.name,
-                    &format!("it needs {since}, the package is for {target}"),
-                );
-            }
-            if bound.arguments.is_empty() || (bound.arguments.len() > 1 && param.kind != Kind::Many)
-            {
-                let count = bound.arguments.len();
+            let Some(bound) = message.inputs.get(param.name) else { continue };
+            let count = bound.arguments.len();
+            if count == 0 || (count > 1 && param.kind != Kind::Many) {
                 self.found_at(param.name, &format!("it is bound to {count} values, not to one"));
-                sound = false;
+                unread.push(param.name);
                 continue;
             }
             for binding in &bound.arguments {
                 match self.bound(message, param, binding)? {
                     Some(value) => arguments.push(Argument { param: param.name, value }),
-                    None => sound = false,
+                    None if unread.last() == Some(&param.name) => {}
+                    None => unread.push(param.name),
                 }
             }
         }
-        Ok(sound.then_some(arguments))
+        Ok((arguments, unread))
     }
 
     /// The value that a parameter is bound to.
@@ -112,28 +107,21 @@ impl<'a> Scope<'a, '_> {
         param: &'static Param,
         binding: &'a mil::Binding,
     ) -> Result<Option<ValueId>> {
-        let id = match &binding.binding {
-            Some(Binding::Name(name)) => self.read(name, param.name),
+        match &binding.binding {
+            Some(Binding::Name(name)) => Ok(self.read(name, param.name)),
             Some(Binding::Value(value)) => {
                 let read = self.files.constant(value).map_err(|stop| stop.at(param.name));
                 let constant = self.settle(read)?;
-                constant.map(|constant| {
+                Ok(constant.map(|constant| {
                     let name = self.free(&format!("{}_{}", name(message), param.name));
                     self.value(&name, constant.ty(), Some(constant))
-                })
+                }))
             }
             None => {
                 self.found_at(param.name, "it is bound to nothing");
-                None
+                Ok(None)
             }
-        };
-        let Some(id) = id else { return Ok(None) };
-        if param.kind == Kind::Constant && self.function.value(id).constant.is_none() {
-            let name = quoted(&self.function.value(id).name);
-            self.found_at(param.name, &format!("{name} is computed; it must be constant"));
-            return Ok(None);
         }
-        Ok(Some(id))
     }
 
     /// Adds the operation, whose outputs have the types that follow from its arguments.
@@ -143,14 +131,7 @@ impl<'a> Scope<'a, '_> {
         row: &'static Row,
         arguments: Vec<Argument>,
     ) {
-        let bound: Vec<_> = arguments
-            .iter()
-            .map(|argument| {
-                let value = self.function.value(argument.value);
-                Bound { param: argument.param, ty: &value.ty, constant: value.constant.as_ref() }
-            })
-            .collect();
-        let inferred = match row.infer(&bound, self.target) {
+        let inferred = match row.infer(&self.function.bound(&arguments), self.target) {
             Ok(inferred) => inferred,
             Err(why) => {
                 self.found(&why);
@@ -211,14 +192,12 @@ fn name(message: &mil::Operation) -> &str {
 
 /// The type that is both: declared and inferred dimensions may each leave open what the other knows.
 fn joined(declared: ValueType, inferred: &ValueType) -> Read<ValueType> {
-    let differs = || wrong(format!("it is declared as {declared} and is {inferred}"));
-    let (ValueType::Tensor(a), ValueType::Tensor(b)) = (&declared, inferred) else {
-        return if declared == *inferred { Ok(declared) } else { Err(differs()) };
-    };
-    let fits = a.dims.iter().zip(&b.dims).all(|(a, b)| a.may_equal(*b));
-    if a.dtype != b.dtype || a.rank() != b.rank() || !fits {
-        return Err(differs());
+    if !declared.may_equal(inferred) {
+        return Err(wrong(format!("it is declared as {declared} and is {inferred}")));
     }
+    let (ValueType::Tensor(a), ValueType::Tensor(b)) = (&declared, inferred) else {
+        return Ok(declared);
+    };
     let known = |(a, b): (&Dim, &Dim)| if *a == Dim::Flexible { *b } else { *a };
     let dims = a.dims.iter().zip(&b.dims).map(known).collect();
     Ok(TensorType::new(a.dtype, dims).into())

@@ -2,12 +2,8 @@
 
 use super::finding::{Read, wrong};
 use crate::formats::mil;
+use crate::graph::ops::within_limits;
 use crate::graph::{DataType, Dim, TensorType, ValueType};
-
-/// The most dimensions: Core ML's own operations take five or six.
-const MOST_DIMENSIONS: usize = 16;
-/// The most elements: with four bytes each, four TiB.
-pub(super) const MOST_ELEMENTS: usize = 1 << 40;
 
 /// The type of a value.
 pub(super) fn value_type(ty: Option<&mil::ValueType>) -> Read<ValueType> {
@@ -65,27 +61,13 @@ pub(super) fn tensor_type(ty: &mil::TensorType) -> Read<TensorType> {
     if usize::try_from(ty.rank) != Ok(rank) {
         return Err(wrong(format!("its rank is {} and it has {rank} dimensions", ty.rank)));
     }
-    if rank > MOST_DIMENSIONS {
-        return Err(wrong(format!(
-            "it has {rank} dimensions; up to {MOST_DIMENSIONS} can be read"
-        )));
-    }
     if let Some(name) = ty.attributes.keys().next() {
         return Err(wrong(format!("its type has an attribute {}", super::finding::quoted(name))));
     }
     let dims = ty.dimensions.iter().map(dim).collect::<Result<Vec<_>, _>>()?;
-    let fixed = dims.iter().map(|dim| match dim {
-        Dim::Fixed(size) => *size,
-        Dim::Flexible => 1,
-    });
-    let elements = fixed.clone().try_fold(1usize, |n, size| n.checked_mul(size));
-    if elements.is_none_or(|n| n > MOST_ELEMENTS) || fixed.max() > Some(MOST_ELEMENTS) {
-        return Err(wrong(format!(
-            "{} are more elements than any machine holds",
-            TensorType::new(dtype, dims)
-        )));
-    }
-    Ok(TensorType::new(dtype, dims))
+    let tensor = TensorType::new(dtype, dims);
+    within_limits(&tensor).map_err(wrong)?;
+    Ok(tensor)
 }
 
 fn dim(dim: &mil::Dimension) -> Read<Dim> {
