@@ -4,6 +4,7 @@ use super::{Argument, Call, Tensor, places};
 use crate::graph::ops::Default;
 use crate::graph::{DataType, Labels};
 use crate::runtime::Data;
+use half::f16;
 use ndarray::{ArrayD, IxDyn};
 use std::cell::Cell;
 
@@ -146,6 +147,11 @@ impl<'a> Arguments<'a> {
                 one(tensor).ok_or_else(|| format!("`{name}` is {}, not a number", tensor.ty()))
             }
             (None, Default::Int(n)) => Ok(n as f64),
+            // A default has the type of x: 1e-12 is nothing beside FP16.
+            (None, Default::Float(number)) => Ok(match self.optional("x").map(|x| x.dtype) {
+                Some(DataType::Float16) => f16::from_f32(number).into(),
+                _ => number.into(),
+            }),
             (None, _) => Err(format!("`{name}` is missing")),
         }
     }
@@ -158,10 +164,10 @@ impl<'a> Arguments<'a> {
             (None, Default::Int(n)) => {
                 Ok(Tensor::int(DataType::Int32, ArrayD::from_elem(IxDyn(&[1]), n as i32)))
             }
-            (None, _) => {
-                let number = self.number(name)? as f32;
+            (None, Default::Float(number)) => {
                 Ok(Tensor::float(DataType::Float32, ArrayD::from_elem(IxDyn(&[1]), number)))
             }
+            (None, _) => Err(format!("`{name}` is missing")),
         }
     }
 

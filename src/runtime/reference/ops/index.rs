@@ -7,7 +7,7 @@
 use super::super::arguments::axis;
 use super::super::places::{all, array, flat, grid, join, take};
 use super::super::shape::{elements, strides};
-use super::elementwise::{floor_div, largest, least, wrap};
+use super::elementwise::{dtype, floor_div, largest, least, wrap};
 use super::{Arguments, Data, One, Tensor};
 use crate::graph::DataType;
 use ndarray::ArrayD;
@@ -28,10 +28,7 @@ fn outside(n: i64, length: usize) -> String {
 pub(in super::super) fn gather(arguments: &Arguments<'_>) -> One {
     let x = arguments.tensor("x")?;
     let axis = arguments.axis("axis", x.shape().len())?;
-    let shared = match arguments.call.row.param("batch_dims") {
-        Some(_) => arguments.size("batch_dims")?,
-        None => 0,
-    };
+    let shared = arguments.size("batch_dims")?;
     let (indices, shape) = indices(arguments, x.shape()[axis])?;
     if shared > axis || shared > shape.len() || x.shape()[..shared] != shape[..shared] {
         return Err(format!("`batch_dims` is {shared} for {} and indices {shape:?}", x.ty()));
@@ -87,10 +84,7 @@ fn along_axis(
 /// `batch_dims` dimensions of both go together.
 pub(in super::super) fn gather_nd(arguments: &Arguments<'_>) -> One {
     let x = arguments.tensor("x")?;
-    let shared = match arguments.call.row.param("batch_dims") {
-        Some(_) => arguments.size("batch_dims")?,
-        None => 0,
-    };
+    let shared = arguments.size("batch_dims")?;
     Ok(take(x, &nd(arguments, x.shape(), shared)?))
 }
 
@@ -203,16 +197,11 @@ pub(in super::super) fn topk(arguments: &Arguments<'_>) -> Result<Vec<Tensor>, S
     let order = order(x, axis, arguments.flag("ascending")?)?;
     let places = order.slice_axis(ndarray::Axis(axis), (..k).into()).to_owned();
     let values = take(x, &places);
-    let has = |name| arguments.call.row.param(name).is_some();
-    if has("return_indices") && !arguments.flag("return_indices")? {
+    if !arguments.flag("return_indices")? {
         return Ok(vec![values]);
     }
-    let word = match has("output_indices_dtype") {
-        true => arguments.text("output_indices_dtype")?,
-        false => "int32",
-    };
-    let dtype =
-        super::elementwise::dtype(word).ok_or_else(|| format!("{word} is no type of indices"))?;
+    let word = arguments.text("output_indices_dtype")?;
+    let dtype = dtype(word).ok_or_else(|| format!("`output_indices_dtype` is `{word}`"))?;
     Ok(vec![values, Tensor::int(dtype, along(&places, x.shape(), axis))])
 }
 

@@ -88,10 +88,7 @@ fn place(arguments: &Arguments<'_>, better: impl Fn(f64, f64) -> bool) -> One {
     let x = arguments.tensor("x")?;
     let axis = arguments.axis("axis", x.shape().len())?;
     let keep = arguments.flag("keep_dims")?;
-    let word = match arguments.call.row.param("output_dtype") {
-        Some(_) => arguments.text("output_dtype")?,
-        None => "int32",
-    };
+    let word = arguments.text("output_dtype")?;
     let dtype = dtype(word).ok_or_else(|| format!("`output_dtype` is `{word}`"))?;
     if x.shape()[axis] == 0 {
         return Err(format!("`x` is {}, with nothing along axis {axis}", x.ty()));
