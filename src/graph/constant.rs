@@ -143,12 +143,20 @@ impl Constant {
         }
     }
 
-    /// How many elements are not zero, if they are plain and here.
+    /// How many elements are not zero, if they are plain, of whole bytes and here.
     pub fn count_non_zero(&self) -> Option<usize> {
-        let ints = || Some(self.as_ints()?.iter().filter(|&&n| n != 0).count());
-        let floats = || Some(self.as_floats()?.iter().filter(|&&x| x != 0.0).count());
-        let flags = || Some(self.as_bools()?.iter().filter(|&&flag| flag).count());
-        ints().or_else(floats).or_else(flags)
+        let (dtype, bytes) = self.plain()?;
+        let width = usize::try_from(dtype.bits()?).ok().filter(|bits| bits % 8 == 0)? / 8;
+        // The last byte of a float begins with its sign, and -0 is zero.
+        let last = match dtype {
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => 0x7f,
+            _ => 0xff,
+        };
+        let is_set = |element: &&[u8]| {
+            let (head, tail) = element.split_at(width - 1);
+            head.iter().any(|&byte| byte != 0) || tail[0] & last != 0
+        };
+        Some(bytes.chunks_exact(width).filter(is_set).count())
     }
 
     /// Plain elements: their type and bytes.

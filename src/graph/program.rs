@@ -246,3 +246,68 @@ impl Program {
         self.functions.len() == 1 && self.functions.contains_key("main")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::weight::{Operand, Weight};
+    use crate::graph::{Builder, DataType, Dim, TensorType};
+
+    fn zeros(dtype: DataType, shape: &[usize]) -> Weight {
+        let bytes = shape.iter().product::<usize>() * dtype.bits().unwrap() as usize / 8;
+        Weight::dense(Operand::new(dtype, shape, vec![0; bytes]))
+    }
+
+    /// `x` [2, ?] → `linear` with an FP32 weight → `relu`.
+    fn two_operations() -> Function {
+        let mut builder = Builder::new();
+        let dims = vec![Dim::Fixed(2), Dim::Flexible];
+        let ty = TensorType::new(DataType::Float16, dims);
+        let x = builder.input("x", ty, Sizes::Fixed).unwrap();
+        let weight = builder.constant("w", zeros(DataType::Float32, &[4, 3])).unwrap();
+        let y = builder.op("linear", "y", &[("x", x), ("weight", weight)]).unwrap();
+        let z = builder.op("relu", "z", &[("x", y)]).unwrap();
+        builder.output(z, "");
+        builder.finish()
+    }
+
+    fn found(function: &Function, target: Target) -> String {
+        let findings: Vec<_> =
+            function.check(target).iter().map(|finding| format!("{finding}\n")).collect();
+        findings.concat()
+    }
+
+    #[test]
+    fn all_findings_are_named_with_their_place() {
+        let mut function = two_operations();
+        assert_eq!(found(&function, Target::Ios17), "");
+        function.operations.swap(0, 1);
+        let float = |shape: &[usize]| TensorType::fixed(DataType::Float32, shape).into();
+        function.values[0].name = "a b".into();
+        function.values[1].ty = float(&[4, 2]);
+        function.values[2].ty = float(&[2, 4]);
+        function.values[3].ty = float(&[2, 5]);
+        insta::assert_snapshot!(found(&function, Target::Ios16), @r"
+        `a b` is no identifier
+        `w` is declared fp32[4, 2] and holds fp32[4, 3]
+        relu `z`: x: reads `y` before it is defined
+        relu `z`: declares fp32[2, 5] and returns fp32[2, 4]
+        linear `y`: weight: is fp32[4, 2] beside `x`, which is fp16[2, ?]; ios16 needs one type
+        ");
+    }
+
+    #[test]
+    fn a_declared_type_may_be_nearer_to_the_truth_than_the_inferred_one() {
+        let mut function = two_operations();
+        let fp16 = |dims| TensorType::new(DataType::Float16, dims).into();
+        for (dims, fits) in [
+            (vec![Dim::Fixed(2), Dim::Flexible], true),
+            (vec![Dim::Flexible, Dim::Fixed(4)], true),
+            (vec![Dim::Fixed(3), Dim::Fixed(4)], false),
+            (vec![Dim::Fixed(2)], false),
+        ] {
+            function.values[3].ty = fp16(dims);
+            assert_eq!(function.check(Target::Ios18).is_empty(), fits);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What type inference sees of an operation.
 
-use super::{Default, Kind, Param, Row, domain};
+use super::{Default, Kind, Param, Row, dims, domain};
 use crate::graph::{Constant, DataType, Dim, TensorType, ValueType};
 use crate::target::Target;
 
@@ -14,6 +14,9 @@ pub struct Bound<'a> {
     /// The value itself, where it is constant.
     pub constant: Option<&'a Constant>,
 }
+
+/// Most integers of one parameter: sizes and places of a few dimensions, and of the parts of a split.
+const MOST_NUMBERS: usize = 1 << 16;
 
 /// The arguments of one operation, defaults included.
 pub(super) struct Arguments<'a> {
@@ -129,9 +132,12 @@ impl<'a> Arguments<'a> {
     /// default, not bound. A default of [`Default::Each`] is given `each` times.
     pub(super) fn ints(&self, name: &str, each: usize) -> Result<Option<Vec<i64>>, String> {
         match (self.get(name), self.default(name)) {
-            (Some(Bound { constant: Some(constant), .. }), _) => {
-                let ints = constant.as_ints();
-                ints.map(Some).ok_or_else(|| format!("`{name}` holds no integers"))
+            (Some(Bound { constant: Some(constant), ty, .. }), _) => {
+                let count = ty.tensor().and_then(|ty| dims::product(&ty.dims)?.size());
+                let few = count.is_some_and(|count| count <= MOST_NUMBERS);
+                let ints = if few { constant.as_ints() } else { None };
+                let refused = || format!("`{name}` is {ty}, not up to {MOST_NUMBERS} integers");
+                ints.map(Some).ok_or_else(refused)
             }
             (Some(_), _) => Ok(None),
             (None, Default::Each(n)) => Ok(Some(vec![n; each])),

@@ -9,8 +9,7 @@ use crate::graph::{Dim, TensorType};
 use crate::target::Target;
 
 const X: Param = Param::tensor("x", FLOAT);
-const BIAS: Param =
-    Param::tensor("bias", WEIGHT).of(Kind::ConstantBefore(Target::Ios17)).or(Default::Absent);
+const BIAS: Param = Param::constant("bias", WEIGHT).or(Default::Absent);
 const STRIDES: Param = Param::constant("strides", INT).or(Default::Each(1));
 const PAD_TYPE: Param = Param::word("pad_type").or(Default::Text("valid"));
 const PAD: Param = Param::constant("pad", INT).or(Default::Each(0));
@@ -21,7 +20,16 @@ pub(super) static ROWS: &[Row] = &[
     // `same_lower` came with iOS 16; a weight that is not constant takes no dilations.
     Row::new(
         "conv",
-        &[X, Param::tensor("weight", WEIGHT), BIAS, STRIDES, PAD_TYPE, PAD, DILATIONS, GROUPS],
+        &[
+            X,
+            Param::tensor("weight", WEIGHT),
+            BIAS.of(Kind::ConstantBefore(Target::Ios17)),
+            STRIDES,
+            PAD_TYPE,
+            PAD,
+            DILATIONS,
+            GROUPS,
+        ],
         conv,
     ),
     Row::new(
@@ -121,9 +129,6 @@ fn form<'a>(args: &Arguments<'a>) -> Result<Form<'a>, String> {
     })?;
     let strides = args.vector("strides", spatial, 1)?;
     let dilations = args.vector("dilations", spatial, 1)?;
-    require(!args.varies("weight") || dilations.iter().all(|&d| d == 1), || {
-        format!("`dilations` are {} and `weight` is not constant", listed(&dilations))
-    })?;
     let pads = Padding::of(args, spatial)?;
     let window = |axis: usize| {
         let taps = weight.dims[axis + 2].size().filter(|&taps| taps > 0);
@@ -140,6 +145,10 @@ fn form<'a>(args: &Arguments<'a>) -> Result<Form<'a>, String> {
 /// Convolution: x `[n, C, *d]`, W `[O, C/groups, *k]`, 1 to 3 spatial dimensions.
 fn conv(args: &Arguments<'_>) -> Inferred {
     let Form { x, weight, groups, windows } = form(args)?;
+    let dilated = args.ints("dilations", 0)?.filter(|dilations| dilations.iter().any(|&d| d > 1));
+    if let (Some(dilations), true) = (dilated, args.varies("weight")) {
+        return Err(format!("`dilations` are {dilations:?} and `weight` is not constant"));
+    }
     let (out, inside) = (weight.dims[0], weight.dims[1]);
     let channels = dims::times(inside, groups);
     let divides = dims::divided(out, groups).is_some();
@@ -183,7 +192,8 @@ fn conv_transpose(args: &Arguments<'_>) -> Inferred {
         })
     };
     let head = [x.dims[0], out];
-    let none = || format!("`x` is {x} beside `weight` {weight}: nothing is left of the padding");
+    let none =
+        || format!("`x` is {x} beside `weight` {weight}: the result has no elements, or too many");
     let spatial = windows.iter().map(|axis| grown(axis).ok_or_else(none));
     let dims: Vec<_> = head.into_iter().map(Ok).chain(spatial).collect::<Result<_, String>>()?;
     let Some(shape) = args.ints("output_shape", 0)? else { return one(x.dtype, dims) };

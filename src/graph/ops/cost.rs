@@ -51,3 +51,54 @@ fn product(lists: [&[Dim]; 2]) -> Option<u64> {
     let mut dims = lists.into_iter().flatten();
     dims.try_fold(1u64, |product, dim| product.checked_mul(dim.size()? as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::weight::{Operand, Weight};
+    use crate::graph::{Builder, Constant, DataType, Sizes, ValueId};
+
+    #[test]
+    fn products_are_counted_and_nothing_else_is() {
+        /// Parameters, and the shapes of inputs; a size of 0 stands for a flexible one.
+        type Shapes = &'static [(&'static str, &'static [usize])];
+        #[rustfmt::skip]
+        let cases: &[(&str, Shapes, &[&str], Option<u64>)] = &[
+            ("linear", &[("x", &[2, 3, 4]), ("weight", &[5, 4])], &[], Some(2 * 3 * 4 * 5)),
+            ("linear", &[("x", &[0, 4]), ("weight", &[5, 4])], &[], None),
+            ("conv", &[("x", &[1, 4, 8]), ("weight", &[6, 4, 3])], &[], Some(6 * 6 * 4 * 3)),
+            ("conv_transpose", &[("x", &[1, 4, 5]), ("weight", &[4, 6, 3])], &[], Some(5 * 4 * 6 * 3)),
+            ("matmul", &[("x", &[2, 3, 4]), ("y", &[4, 5])], &[], Some(2 * 3 * 4 * 5)),
+            ("matmul", &[("x", &[2, 4, 3]), ("y", &[4, 5])], &["transpose_x"], Some(2 * 3 * 4 * 5)),
+            ("matmul", &[("x", &[4]), ("y", &[4, 5])], &[], Some(4 * 5)),
+            ("scaled_dot_product_attention",
+             &[("query", &[2, 3, 8]), ("key", &[2, 5, 8]), ("value", &[2, 5, 4])], &[],
+             Some(2 * 3 * 5 * (8 + 4))),
+            ("relu", &[("x", &[0, 4])], &[], Some(0)),
+            ("add", &[("x", &[3, 4]), ("y", &[4])], &[], Some(0)),
+        ];
+        for (operation, shapes, flags, want) in cases {
+            let mut builder = Builder::new();
+            let mut bound: Vec<(&str, ValueId)> = Vec::new();
+            for (param, shape) in *shapes {
+                let value = if *param == "weight" {
+                    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+                    let weight = Operand::new(DataType::Float16, shape, bytes);
+                    builder.constant(param, Weight::dense(weight)).unwrap()
+                } else {
+                    let dim =
+                        |&size: &usize| if size == 0 { Dim::Flexible } else { Dim::Fixed(size) };
+                    let ty = TensorType::new(DataType::Float16, shape.iter().map(dim).collect());
+                    builder.input(param, ty, Sizes::Fixed).unwrap()
+                };
+                bound.push((param, value));
+            }
+            for flag in *flags {
+                bound.push((flag, builder.constant(flag, Constant::bool(true)).unwrap()));
+            }
+            builder.op(operation, "result", &bound).unwrap();
+            let function = builder.finish();
+            assert_eq!(macs(&function, &function.operations[0]), *want, "{operation} {shapes:?}");
+        }
+    }
+}

@@ -12,7 +12,8 @@ const MOST_ELEMENTS: usize = 1 << 40;
 /// Refuses a tensor that no machine holds.
 pub(in crate::graph) fn within_limits(tensor: &TensorType) -> Result<(), String> {
     if tensor.rank() > MOST_DIMENSIONS {
-        return Err(format!("{tensor} has more than {MOST_DIMENSIONS} dimensions"));
+        let (dtype, rank) = (tensor.dtype, tensor.rank());
+        return Err(format!("{dtype} of {rank} dimensions has more than {MOST_DIMENSIONS}"));
     }
     let sizes = tensor.dims.iter().filter_map(|dim| dim.size());
     let elements = sizes.filter(|&size| size > 0).try_fold(1, usize::checked_mul);

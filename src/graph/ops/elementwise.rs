@@ -113,7 +113,7 @@ fn cast(args: &Arguments<'_>) -> Inferred {
 
 fn clip(args: &Arguments<'_>) -> Inferred {
     let (alpha, beta) = (args.float("alpha")?, args.float("beta")?);
-    if args.target >= Target::Ios17 && !(alpha < beta) {
+    if args.target >= Target::Ios17 && alpha >= beta {
         return Err(format!("`alpha` is {alpha}, not below `beta`, which is {beta}"));
     }
     same(args)

@@ -174,7 +174,7 @@ fn upsample(args: &Arguments<'_>) -> Inferred {
             }
         };
         let positive = scaled.filter(|&dim| dim != Dim::Fixed(0));
-        positive.ok_or_else(|| format!("`{name}` leaves nothing of `x`, which is {x}"))
+        positive.ok_or_else(|| format!("`{name}` does not fit `x`, which is {x}"))
     };
     let (height, width) = (x.dims[x.rank() - 2], x.dims[x.rank() - 1]);
     resized(x, scaled("scale_factor_height", height)?, scaled("scale_factor_width", width)?)

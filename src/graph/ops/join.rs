@@ -45,6 +45,13 @@ fn agreed(a: Dim, b: Dim) -> Option<Dim> {
     a.may_equal(b).then_some(if a == Dim::Flexible { b } else { a })
 }
 
+fn sum(a: Dim, b: Dim) -> Option<Dim> {
+    match (a, b) {
+        (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_add(b).map(Dim::Fixed),
+        (Dim::Flexible, _) | (_, Dim::Flexible) => Some(Dim::Flexible),
+    }
+}
+
 fn concat(args: &Arguments<'_>) -> Inferred {
     let values = values(args)?;
     let interleave = args.flag("interleave")?;
@@ -56,15 +63,10 @@ fn concat(args: &Arguments<'_>) -> Inferred {
     let mut dims = first.dims.clone();
     for value in &values[1..] {
         let mismatch = || format!("`values` hold {first} and {value}, joined along axis {along}");
-        for axis in 0..dims.len() {
-            let (a, b) = (dims[axis], value.dims[axis]);
-            dims[axis] = if axis != along {
-                agreed(a, b).ok_or_else(mismatch)?
-            } else {
-                require(!interleave || first.dims[axis].may_equal(b), mismatch)?;
-                let sum = b.size().map_or(Some(Dim::Flexible), |b| map(a, |a| Some(a + b as i128)));
-                sum.ok_or_else(mismatch)?
-            };
+        require(!interleave || first.dims[along].may_equal(value.dims[along]), mismatch)?;
+        for (axis, (dim, &other)) in dims.iter_mut().zip(&value.dims).enumerate() {
+            let joined = if axis == along { sum(*dim, other) } else { agreed(*dim, other) };
+            *dim = joined.ok_or_else(mismatch)?;
         }
     }
     one(first.dtype, dims)

@@ -21,7 +21,7 @@
 //! | `cost` | multiply-accumulates of an operation |
 //!
 //! Sources: the operation reference of coremltools' MIL documentation, and coremltools 9.0's own
-//! answers.
+//! answers, which `fixtures/ops_infer` records and `tests.rs` compares with ours.
 
 mod activation;
 mod arguments;
@@ -234,10 +234,10 @@ impl Row {
         }
         let arguments = Arguments { row: self, bound, target };
         let misfits = arguments.misfits();
-        if misfits.is_empty() {
-            if let Err(why) = self.outputs(&arguments) {
-                finding("", why);
-            }
+        if misfits.is_empty()
+            && let Err(why) = self.outputs(&arguments)
+        {
+            finding("", why);
         }
         misfits.into_iter().for_each(|(param, found)| finding(param, found));
         findings

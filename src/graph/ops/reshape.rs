@@ -143,6 +143,7 @@ fn reshape_like(args: &Arguments<'_>) -> Inferred {
     require(!dims.contains(&Dim::Flexible), || "`ref_tensors` leave a size open".to_owned())?;
     let result = TensorType::new(x.dtype, dims);
     let sizes = dims::product(&x.dims).zip(dims::product(&result.dims));
+    super::within_limits(&result)?;
     require(sizes.is_some_and(|(before, after)| before.may_equal(after)), || {
         format!("`x` is {x} and cannot become {result}")
     })?;
