@@ -1,0 +1,226 @@
+//! The functions of one and of two elements.
+
+use super::BLOCK;
+use crate::runtime::cpu::math;
+
+type Block = [f32; BLOCK];
+
+/// A function of one element. α and β stand in the operation's order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // MIL's own names.
+pub(super) enum Unary {
+    Abs,
+    Acos,
+    Asin,
+    Atan,
+    Atanh,
+    Ceil,
+    Clip(f32, f32),
+    Cos,
+    Cosh,
+    Elu(f32),
+    Erf,
+    Exp,
+    Exp2,
+    Floor,
+    Gelu,
+    GeluSigmoid,
+    GeluTanh,
+    /// 1 / (x + ε)
+    Inverse(f32),
+    LeakyRelu(f32),
+    /// αx + β
+    Line(f32, f32),
+    /// ln(x + ε)
+    Log(f32),
+    Not,
+    /// Whether it is anything but 0.
+    Truth,
+    Relu,
+    Round,
+    /// 1 / √(x + ε)
+    Rsqrt(f32),
+    /// α · tanh(βx)
+    ScaledTanh(f32, f32),
+    Sigmoid,
+    /// clip(αx + β, 0, 1)
+    SigmoidHard(f32, f32),
+    Sign,
+    Silu,
+    Sin,
+    Sinh,
+    Softplus,
+    Softsign,
+    Sqrt,
+    Square,
+    Tan,
+    Tanh,
+    /// max(x, α)
+    Threshold(f32),
+    /// x where it is at least α, else 0
+    ThresholdedRelu(f32),
+    /// min(x, β) above 0, αx below, as far as β
+    ClampedRelu(f32, f32),
+    Trunc,
+}
+
+/// A function of two elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // MIL's own names.
+pub(super) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    FloorDiv,
+    Mod,
+    Maximum,
+    Minimum,
+    Pow,
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    And,
+    Or,
+    Xor,
+    /// x where it is positive, else x·y
+    Prelu,
+}
+
+#[inline(always)]
+fn each(x: &Block, to: &mut Block, f: impl Fn(f32) -> f32) {
+    for i in 0..BLOCK {
+        to[i] = f(x[i]);
+    }
+}
+
+#[inline(always)]
+fn both(x: &Block, y: &Block, to: &mut Block, f: impl Fn(f32, f32) -> f32) {
+    for i in 0..BLOCK {
+        to[i] = f(x[i], y[i]);
+    }
+}
+
+/// A flag.
+#[inline(always)]
+fn flag(holds: bool) -> f32 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// To the nearest integer, ties to even.
+///
+/// Numbers of 2²³ and more are integers; below, adding 2²³ leaves no room for a fraction.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    const ROUND: f32 = 8_388_608.0;
+    let rounded = ((x.abs() + ROUND) - ROUND).copysign(x);
+    if x.abs() < ROUND { rounded } else { x }
+}
+
+#[inline(always)]
+fn trunc(x: f32) -> f32 {
+    let nearest = round(x);
+    if nearest.abs() > x.abs() { nearest - 1f32.copysign(x) } else { nearest }
+}
+
+#[inline(always)]
+fn floor(x: f32) -> f32 {
+    let nearest = round(x);
+    if nearest > x { nearest - 1.0 } else { nearest }
+}
+
+impl Unary {
+    #[inline(always)]
+    pub(super) fn apply(self, x: &Block, to: &mut Block) {
+        match self {
+            Self::Abs => each(x, to, f32::abs),
+            Self::Acos => each(x, to, f32::acos),
+            Self::Asin => each(x, to, f32::asin),
+            Self::Atan => each(x, to, f32::atan),
+            Self::Atanh => each(x, to, f32::atanh),
+            Self::Ceil => each(x, to, |x| -floor(-x)),
+            Self::Clip(a, b) => each(x, to, |x| {
+                if x < a {
+                    a
+                } else if x > b {
+                    b
+                } else {
+                    x
+                }
+            }),
+            Self::Cos => each(x, to, f32::cos),
+            Self::Cosh => each(x, to, f32::cosh),
+            Self::Elu(a) => each(x, to, |x| if x > 0.0 { x } else { a * (math::exp(x) - 1.0) }),
+            Self::Erf => each(x, to, math::erf),
+            Self::Exp => each(x, to, math::exp),
+            Self::Exp2 => each(x, to, f32::exp2),
+            Self::Floor => each(x, to, floor),
+            Self::Gelu => {
+                each(x, to, |x| 0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2)))
+            }
+            Self::GeluSigmoid => each(x, to, |x| x * math::sigmoid(1.702 * x)),
+            Self::GeluTanh => each(x, to, |x| {
+                let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+                0.5 * x * (1.0 + math::tanh(inner))
+            }),
+            Self::Inverse(e) => each(x, to, |x| 1.0 / (x + e)),
+            Self::LeakyRelu(a) => each(x, to, |x| if x > 0.0 { x } else { a * x }),
+            Self::Line(a, b) => each(x, to, |x| a * x + b),
+            Self::Log(e) => each(x, to, |x| (x + e).ln()),
+            Self::Not => each(x, to, |x| flag(x == 0.0)),
+            Self::Truth => each(x, to, |x| flag(x != 0.0)),
+            Self::Relu => each(x, to, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Round => each(x, to, round),
+            Self::Rsqrt(e) => each(x, to, |x| 1.0 / (x + e).sqrt()),
+            Self::ScaledTanh(a, b) => each(x, to, |x| a * math::tanh(b * x)),
+            Self::Sigmoid => each(x, to, math::sigmoid),
+            Self::SigmoidHard(a, b) => each(x, to, |x| (a * x + b).clamp(0.0, 1.0)),
+            Self::Sign => each(x, to, |x| flag(x > 0.0) - flag(x < 0.0)),
+            Self::Silu => each(x, to, |x| x * math::sigmoid(x)),
+            Self::Sin => each(x, to, f32::sin),
+            Self::Sinh => each(x, to, f32::sinh),
+            Self::Softplus => each(x, to, |x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
+            Self::Softsign => each(x, to, |x| x / (1.0 + x.abs())),
+            Self::Sqrt => each(x, to, f32::sqrt),
+            Self::Square => each(x, to, |x| x * x),
+            Self::Tan => each(x, to, f32::tan),
+            Self::Tanh => each(x, to, math::tanh),
+            Self::Threshold(a) => each(x, to, |x| if x < a { a } else { x }),
+            Self::ThresholdedRelu(a) => each(x, to, |x| if x >= a { x } else { 0.0 }),
+            Self::ClampedRelu(a, b) => {
+                each(x, to, |x| if x > 0.0 { x.min(b) } else { (a * x).min(b) });
+            }
+            Self::Trunc => each(x, to, trunc),
+        }
+    }
+}
+
+impl Binary {
+    #[inline(always)]
+    pub(super) fn apply(self, x: &Block, y: &Block, to: &mut Block) {
+        match self {
+            Self::Add => both(x, y, to, |x, y| x + y),
+            Self::Sub => both(x, y, to, |x, y| x - y),
+            Self::Mul => both(x, y, to, |x, y| x * y),
+            Self::Div => both(x, y, to, |x, y| x / y),
+            Self::FloorDiv => both(x, y, to, |x, y| floor(x / y)),
+            Self::Mod => both(x, y, to, |x, y| x - floor(x / y) * y),
+            Self::Maximum => both(x, y, to, |x, y| if x < y || y.is_nan() { y } else { x }),
+            Self::Minimum => both(x, y, to, |x, y| if x > y || y.is_nan() { y } else { x }),
+            Self::Pow => both(x, y, to, f32::powf),
+            Self::Equal => both(x, y, to, |x, y| flag(x == y)),
+            Self::NotEqual => both(x, y, to, |x, y| flag(x != y)),
+            Self::Greater => both(x, y, to, |x, y| flag(x > y)),
+            Self::GreaterEqual => both(x, y, to, |x, y| flag(x >= y)),
+            Self::Less => both(x, y, to, |x, y| flag(x < y)),
+            Self::LessEqual => both(x, y, to, |x, y| flag(x <= y)),
+            Self::And => both(x, y, to, |x, y| flag(x != 0.0 && y != 0.0)),
+            Self::Or => both(x, y, to, |x, y| flag(x != 0.0 || y != 0.0)),
+            Self::Xor => both(x, y, to, |x, y| flag((x != 0.0) != (y != 0.0))),
+            Self::Prelu => both(x, y, to, |x, y| if x > 0.0 { x } else { x * y }),
+        }
+    }
+}
