@@ -1,6 +1,8 @@
 //! Operation → function, the one place.
 
-use super::ops::{activation, attention, conv, elementwise, index, matmul, norm, pool, reduce};
+use super::ops::{
+    activation, attention, conv, elementwise, image, index, matmul, norm, pool, reduce,
+};
 use super::ops::{shape, slice, various};
 use super::{Arguments, Tensor};
 
@@ -29,6 +31,7 @@ pub(super) static FUNCTIONS: &[(&str, Function)] = &[
     ("abs", Unary(f64::abs)),
     ("acos", Unary(f64::acos)),
     ("add", Binary(|x, y| x + y, |x, y| x + y)),
+    ("affine", One(image::affine)),
     ("argsort", One(index::argsort)),
     ("asin", Unary(f64::asin)),
     ("atan", Unary(f64::atan)),
@@ -47,7 +50,8 @@ pub(super) static FUNCTIONS: &[(&str, Function)] = &[
     ("conv_transpose", One(conv::conv_transpose)),
     ("cos", Unary(f64::cos)),
     ("cosh", Unary(f64::cosh)),
-    ("crop", One(slice::crop)),
+    ("crop", One(image::crop)),
+    ("crop_resize", One(image::crop_resize)),
     ("cumsum", One(various::cumsum)),
     ("depth_to_space", One(shape::depth_to_space)),
     ("dequantize", One(various::dequantize)),
@@ -123,8 +127,12 @@ pub(super) static FUNCTIONS: &[(&str, Function)] = &[
     ("reduce_sum_square", Reduce(reduce::sum_square)),
     ("relu", Unary(activation::relu)),
     ("relu6", Unary(activation::relu6)),
+    ("resample", One(image::resample)),
     ("reshape", One(shape::reshape)),
     ("reshape_like", One(shape::reshape_like)),
+    ("resize", One(image::resize)),
+    ("resize_bilinear", One(image::resize_bilinear)),
+    ("resize_nearest_neighbor", One(image::resize_nearest_neighbor)),
     ("reverse", One(shape::reverse)),
     ("reverse_sequence", One(shape::reverse_sequence)),
     ("round", Unary(f64::round_ties_even)),
@@ -165,6 +173,8 @@ pub(super) static FUNCTIONS: &[(&str, Function)] = &[
     ("tile", One(shape::tile)),
     ("topk", Many(index::topk)),
     ("transpose", One(shape::transpose)),
+    ("upsample_bilinear", One(image::upsample_bilinear)),
+    ("upsample_nearest_neighbor", One(image::upsample_nearest_neighbor)),
     ("write_state", One(|arguments| shape::identity(arguments, "data"))),
 ];
 
@@ -172,6 +182,13 @@ pub(super) static FUNCTIONS: &[(&str, Function)] = &[
 mod tests {
     use super::FUNCTIONS;
     use crate::graph::ops::rows;
+
+    #[test]
+    fn every_operation_of_the_graph_has_its_function() {
+        for row in rows() {
+            assert!(FUNCTIONS.iter().any(|(name, _)| *name == row.name), "{}", row.name);
+        }
+    }
 
     #[test]
     fn every_function_belongs_to_an_operation_of_the_graph() {

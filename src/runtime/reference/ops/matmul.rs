@@ -3,32 +3,44 @@
 use super::super::product::product;
 use super::super::shape::{broadcast, elements};
 use super::conv::bias;
+use super::elementwise::zip;
 use super::{Arguments, Data, One, Tensor, places};
 use ndarray::{Array2, ArrayD, ArrayView2, Dimension, IxDyn};
 
-/// `x · Wᵀ + b`: x `[.., I]`, W `[O, I]`, b `[O]` → `[.., O]`.
+/// `x · Wᵀ + b`: x `[.., I]`, W `[O, I]`, b `[O]` → `[.., O]`. Integers multiply exactly and wrap.
 pub(in super::super) fn linear(arguments: &Arguments<'_>) -> One {
-    let (x, weight) = (arguments.float("x")?, arguments.float("weight")?);
-    let &[out, inside] = weight.shape() else {
-        return Err(format!("`weight` has shape {:?}, not [O, I]", weight.shape()));
+    let x = arguments.tensor("x")?;
+    let weight = arguments.tensor("weight")?;
+    let (Some((&inside, rows)), &[out, columns]) = (x.shape().split_last(), weight.shape()) else {
+        return Err(format!("`weight` is {} for {}", weight.ty(), x.ty()));
     };
-    if x.shape().last() != Some(&inside) {
-        return Err(format!(
-            "`x` of shape {:?} does not fit `weight` [{out}, {inside}]",
-            x.shape()
-        ));
+    if inside != columns {
+        return Err(format!("`weight` is {} for {}", weight.ty(), x.ty()));
     }
-    let mut shape = x.shape().to_vec();
-    shape.pop();
-    let rows: usize = shape.iter().product();
-    shape.push(out);
+    let shape = [rows, &[out]].concat();
     elements(&shape)?;
-    let x_rows = matrix(x, rows, inside)?;
-    let bias = bias(arguments, out)?;
-    let start = bias.broadcast((rows, out)).ok_or("the bias does not fit")?;
-    let dtype = arguments.tensor("x")?.dtype;
-    let y = product(arguments, dtype, x_rows.view(), matrix(weight, out, inside)?.t(), start);
-    Ok(Tensor::float(dtype, places::array(&shape, y.into_raw_vec_and_offset().0)?))
+    let rows: usize = rows.iter().product();
+    let data = match (&x.data, &weight.data) {
+        (Data::Float(a), Data::Float(w)) => {
+            let bias = bias(arguments, out)?;
+            let start = bias.broadcast((rows, out)).ok_or("`bias` does not fit")?;
+            let (a, w) = (matrix(a, rows, inside)?, matrix(w, out, inside)?);
+            let y = product(arguments, x.dtype, a.view(), w.t(), start);
+            Data::Float(places::array(&shape, y.into_raw_vec_and_offset().0)?)
+        }
+        (Data::Int(a), Data::Int(w)) => {
+            let y = batched(a, w, (false, true), exact)?;
+            let bias = arguments
+                .optional("bias")
+                .map(|bias| bias.as_int().ok_or_else(|| format!("`bias` is {}", bias.ty())));
+            Data::Int(match bias.transpose()? {
+                None => y,
+                Some(bias) => zip(&y, bias, |y, &bias| y.wrapping_add(bias))?,
+            })
+        }
+        _ => return Err(format!("`weight` is {} for {}", weight.ty(), x.ty())),
+    };
+    Ok(Tensor { dtype: x.dtype, data })
 }
 
 /// `x · y` over the last two axes, either transposed first; the others broadcast. A vector is a row
@@ -45,17 +57,17 @@ pub(in super::super) fn matmul(arguments: &Arguments<'_>) -> One {
             };
             Ok(Tensor::float(x.dtype, batched(a, b, transpose, multiply)?))
         }
-        (Data::Int(a), Data::Int(b)) => {
-            let multiply = |a: ArrayView2<'_, i32>, b: ArrayView2<'_, i32>| {
-                Array2::from_shape_fn((a.nrows(), b.ncols()), |(m, n)| {
-                    let pairs = a.row(m).into_iter().zip(b.column(n));
-                    pairs.fold(0_i32, |sum, (&a, &b)| sum.wrapping_add(a.wrapping_mul(b)))
-                })
-            };
-            Ok(Tensor::int(x.dtype, batched(a, b, transpose, multiply)?))
-        }
+        (Data::Int(a), Data::Int(b)) => Ok(Tensor::int(x.dtype, batched(a, b, transpose, exact)?)),
         _ => Err(format!("`x` is {} beside `y`, which is {}", x.ty(), y.ty())),
     }
+}
+
+/// `a · b` on integers, which wrap.
+fn exact(a: ArrayView2<'_, i32>, b: ArrayView2<'_, i32>) -> Array2<i32> {
+    Array2::from_shape_fn((a.nrows(), b.ncols()), |(m, n)| {
+        let pairs = a.row(m).into_iter().zip(b.column(n));
+        pairs.fold(0_i32, |sum, (&a, &b)| sum.wrapping_add(a.wrapping_mul(b)))
+    })
 }
 
 /// The products of the matrices in the last two axes, over the broadcast of the others.

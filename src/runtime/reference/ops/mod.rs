@@ -7,6 +7,7 @@ pub(super) mod activation;
 pub(super) mod attention;
 pub(super) mod conv;
 pub(super) mod elementwise;
+pub(super) mod image;
 pub(super) mod index;
 pub(super) mod matmul;
 pub(super) mod norm;

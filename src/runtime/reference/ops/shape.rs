@@ -12,7 +12,8 @@ pub(in super::super) fn identity(arguments: &Arguments<'_>, name: &str) -> One {
     arguments.tensor(name).cloned()
 }
 
-/// The same elements in another shape. One −1 is what is left; 0 keeps the dimension.
+/// The same elements in another shape. One −1 is what is left; 0 keeps the dimension that stands as
+/// far from the end, or is 1 where x has none there (iOS 17's rule; before, ranks must be equal).
 pub(in super::super) fn reshape(arguments: &Arguments<'_>) -> One {
     let x = arguments.tensor("x")?;
     let wanted = arguments.ints("shape", 0)?;
@@ -21,7 +22,9 @@ pub(in super::super) fn reshape(arguments: &Arguments<'_>) -> One {
     for (place, &n) in wanted.iter().enumerate() {
         shape.push(match n {
             -1 => 1,
-            0 if wanted.len() == x.shape().len() => x.shape()[place],
+            0 => (place + x.shape().len())
+                .checked_sub(wanted.len())
+                .map_or(1, |axis| x.shape()[axis]),
             n => size(n).map_err(|_| misfit())?,
         });
     }

@@ -167,20 +167,3 @@ pub(in super::super) fn split(arguments: &Arguments<'_>) -> Result<Vec<Tensor>, 
     });
     parts.collect()
 }
-
-/// Rows and columns cut off at each end of the last two axes.
-pub(in super::super) fn crop(arguments: &Arguments<'_>) -> One {
-    let x = arguments.tensor("x")?;
-    let rank = x.shape().len();
-    if rank < 2 {
-        return Err(format!("`x` is {}, no image", x.ty()));
-    }
-    let mut taken: Vec<Vec<_>> = x.shape().iter().map(|&size| (0..size).collect()).collect();
-    for (name, axis) in [("crop_height", rank - 2), ("crop_width", rank - 1)] {
-        let cut = arguments.sizes(name, 2, 0)?;
-        let end = x.shape()[axis].checked_sub(cut[1]).filter(|&end| end >= cut[0]);
-        let end = end.ok_or_else(|| format!("`{name}` is {cut:?} for {}", x.ty()))?;
-        taken[axis] = (cut[0]..end).collect();
-    }
-    Ok(take(x, &grid(x.shape(), &taken)?))
-}
