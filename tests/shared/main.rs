@@ -7,6 +7,7 @@ mod linear;
 mod packages;
 mod palette;
 mod programs;
+mod runtime;
 mod source;
 mod weights;
 
