@@ -2,7 +2,7 @@
 
 use super::convert::{Stored, convert};
 use super::{draw, key};
-use crate::graph::{Function, Program, ValueType};
+use crate::graph::{Feature, Function, Program, ValueType};
 use crate::runtime::Tensors;
 use crate::source::Source;
 use crate::{Error, Result};
@@ -44,7 +44,7 @@ impl Inputs {
     ) -> Result<Self> {
         let function = &program.functions[name];
         let place = |key: &str| format!("{}, `{key}`", file.stem());
-        let features: BTreeMap<&str, _> =
+        let features: BTreeMap<&str, &Feature> =
             function.inputs.iter().map(|f| (function.value(f.value).name.as_str(), f)).collect();
         // By step (None: every one) and input.
         let mut given: BTreeMap<Option<usize>, Tensors> = BTreeMap::new();
@@ -95,10 +95,11 @@ impl Inputs {
                     return Err(Error::input(file.stem(), found, "leave one of them out"));
                 }
             }
-            for (input, _) in features.iter().filter(|(input, f)| {
-                let tensor = matches!(function.value(f.value).ty, ValueType::Tensor(_));
-                tensor && !tensors.contains_key(**input)
-            }) {
+            let is_missing = |(input, feature): &(&&str, &&Feature)| {
+                let is_tensor = matches!(function.value(feature.value).ty, ValueType::Tensor(_));
+                is_tensor && !tensors.contains_key(**input)
+            };
+            if let Some((input, _)) = features.iter().find(is_missing) {
                 let found = match count {
                     1 => format!("input `{input}` of function `{name}` is missing"),
                     _ => format!("input `{input}` of function `{name}` is missing in step {step}"),
@@ -109,5 +110,88 @@ impl Inputs {
             Ok(tensors)
         };
         Ok(Self { steps: (0..count).map(step).collect::<Result<_>>()?, states })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::write_outputs;
+    use crate::graph::{Builder, DataType, Sizes, TensorType};
+    use crate::runtime::Tensor;
+    use ndarray::ArrayD;
+
+    /// Functions `a` and `b` of an input `x` [2] and a state `k` [1].
+    fn program() -> Program {
+        let mut builder = Builder::new();
+        let ty = |n| TensorType::fixed(DataType::Float32, &[n]);
+        let x = builder.input("x", ty(2), Sizes::Fixed).unwrap();
+        builder.state("k", ty(1)).unwrap();
+        builder.output(x, "");
+        let function = builder.finish();
+        let functions = [("a".into(), function.clone()), ("b".into(), function)].into();
+        Program { functions, ..Program::default() }
+    }
+
+    /// Reads the inputs of `a` from a file of these tensors: key, elements.
+    fn read(tensors: &[(&str, &[f32])], steps: Option<usize>) -> Result<Inputs> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.safetensors");
+        let tensor = |values: &[f32]| {
+            let array = ArrayD::from_shape_vec(vec![values.len()], values.to_vec()).unwrap();
+            Tensor::float(DataType::Float32, array)
+        };
+        let stored: Vec<_> = tensors.iter().map(|(key, v)| (key.to_string(), tensor(v))).collect();
+        write_outputs(&path, &stored.iter().map(|(key, t)| (key.clone(), t)).collect()).unwrap();
+        Inputs::read(&Source::open(&path).unwrap(), &program(), "a", steps)
+    }
+
+    fn x(inputs: &Inputs, step: usize) -> &[f32] {
+        inputs.steps[step]["x"].as_float().unwrap().as_slice().unwrap()
+    }
+
+    #[test]
+    fn steps_functions_and_states_are_told_apart() {
+        let both: &[(&str, &[f32])] = &[
+            ("a.step0.in.x", &[1.0, 2.0]),
+            ("step1.x", &[3.0, 4.0]),
+            ("b.in.x", &[9.0, 9.0]),
+            ("state.k", &[7.0]),
+            ("out.x", &[0.0]),
+            ("x.weight", &[0.0]),
+        ];
+        let inputs = read(both, None).unwrap();
+        assert_eq!(
+            (inputs.steps.len(), x(&inputs, 0), x(&inputs, 1)),
+            (2, &[1.0, 2.0][..], &[3.0, 4.0][..])
+        );
+        assert_eq!(inputs.states["k"].shape(), [1]);
+        assert_eq!(read(both, Some(1)).unwrap().steps.len(), 1);
+        let one = read(&[("in.x", &[1.0, 2.0])], Some(3)).unwrap();
+        assert_eq!((one.steps.len(), x(&one, 2)), (3, &[1.0, 2.0][..]), "without a step: of each");
+    }
+
+    #[test]
+    fn what_is_missing_or_double_is_named() {
+        let two = [1.0, 2.0];
+        let told = [
+            read(&[("b.in.x", &two)], None),
+            read(&[("step1.x", &two)], None),
+            read(&[("x", &two), ("in.x", &two)], None),
+            read(&[("x", &two), ("step0.x", &two)], None),
+            read(&[("step0.x", &two)], Some(2)),
+            read(&[("x", &[1.0])], None),
+            read(&[("step99999.x", &two)], None),
+        ];
+        let told: Vec<String> = told.into_iter().map(|r| r.unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        in: input `x` of function `a` is missing; add a tensor `x` or `in.x`
+        in: input `x` of function `a` is missing in step 0; add a tensor `x` or `in.x`
+        in, `x`: input `x` is given twice; leave one of them out
+        in: input `x` is given with and without a step; leave one of them out
+        --steps 2: in has inputs of 1 steps
+        in, `x`: input `x` is [1] in the file, and the function takes fp32[2]; store it as what function `a` declares
+        100000 steps are more than 65536
+        ");
     }
 }

@@ -36,8 +36,9 @@ pub fn parse<'a>(key: &'a str, is_function: &dyn Fn(&str) -> bool) -> Option<Key
             _ => return None,
         }
     }
-    let whole = !name.is_empty() && !(parsed.is_state && parsed.step.is_some());
-    whole.then_some(parsed)
+    // A state begins before every step.
+    let contradicts = parsed.is_state && parsed.step.is_some();
+    (!name.is_empty() && !contradicts).then_some(parsed)
 }
 
 /// `N` of `stepN`.

@@ -16,7 +16,7 @@ pub(super) enum Against {
     Package(Box<Package>),
     /// The weights, by the identifiers that a program gives their names; `None` where two names
     /// have one identifier.
-    Checkpoint(Source, BTreeMap<String, Option<usize>>),
+    Checkpoint(Box<Source>, BTreeMap<String, Option<usize>>),
 }
 
 /// A function as the source has it.
@@ -46,7 +46,7 @@ impl Against {
             let taken = by_identifier.entry(names::sanitize(&tensor.name));
             taken.and_modify(|one| *one = None).or_insert(Some(place));
         }
-        Ok(Self::Checkpoint(source, by_identifier))
+        Ok(Self::Checkpoint(Box::new(source), by_identifier))
     }
 
     /// The source's function for a function of `program`.
