@@ -39,17 +39,27 @@ impl<'a> Layer<'a> {
     }
 
     /// The same layer in the source: the operation of the same name, else the one of its kind whose
-    /// weight has the same name.
+    /// weight has the same name, else (where both functions have as many of its kind, with weights of
+    /// the same shapes) the one in its place.
     pub(super) fn counterpart<'s>(&self, source: &'s Function) -> Option<&'s Operation> {
         let param = self.operation.arguments[self.argument].param;
-        let alike = |o: &&Operation| o.row == self.operation.row;
-        let mut operations = source.operations.iter().filter(alike);
+        let mut operations = alike(source, self.operation).into_iter();
         let same_weight = |o: &&Operation| {
             let weight = o.argument(param).map(|id| stem(&source.value(id).name));
             weight == Some(stem(self.value()))
         };
         let by_name = operations.clone().find(|o| o.name == self.operation.name);
-        by_name.or_else(|| operations.find(same_weight))
+        by_name.or_else(|| operations.find(same_weight)).or_else(|| self.in_place(source, param))
+    }
+
+    fn in_place<'s>(&self, source: &'s Function, param: &str) -> Option<&'s Operation> {
+        let own: Vec<_> = alike(self.function, self.operation);
+        let theirs = alike(source, self.operation);
+        let shape = |f: &Function, o: &Operation| f.value(o.argument(param)?).ty.tensor()?.shape();
+        let same = |(a, b): (&&Operation, &&Operation)| shape(self.function, a) == shape(source, b);
+        let place = own.iter().position(|o| o.name == self.operation.name)?;
+        let all = own.len() == theirs.len() && own.iter().zip(&theirs).all(same);
+        all.then(|| theirs[place])
     }
 
     /// The dequantized weight beside the source's; `None` if the source's has another shape.
@@ -130,6 +140,11 @@ impl<'a> Layer<'a> {
             });
         call(&Call { row: self.operation.row, arguments: bound.collect(), mode })
     }
+}
+
+/// The operations of a function that are of the kind of this one.
+fn alike<'f>(function: &'f Function, operation: &Operation) -> Vec<&'f Operation> {
+    function.operations.iter().filter(|o| o.row == operation.row).collect()
 }
 
 /// The numbers of a tensor, in row-major order; scores in the order of their labels. `None` for a

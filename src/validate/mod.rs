@@ -76,7 +76,8 @@ pub struct Options {
 /// f32, and one decoded layer.
 ///
 /// # Errors
-/// [`Error::Usage`] for a function or an input that is not there; as [`Package::open`],
+/// [`Error::Usage`] for a function or an input that is not there, and for a source that has none of
+/// the compressed weights; as [`Package::open`],
 /// [`Source::open`] and the backends.
 pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation> {
     let package = Package::open(&options.package)?;
@@ -120,6 +121,10 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
             }
         }
         progress.advance(stored_bytes(function));
+    }
+    let compared = found.layers.iter().any(|layer| layer.weights.is_some());
+    if options.against.is_some() && !found.layers.is_empty() && !compared {
+        return Err(nothing_in_common(found.against.as_deref().unwrap_or_default()));
     }
     found.peak_memory_bytes = probe::peak_memory_bytes();
     found.probe = options.speed.then(probe::probe);
@@ -191,8 +196,8 @@ fn tell_unproven(options: &Options, golden: &Option<Golden>, found: &mut Validat
              quantize with --golden N",
         ),
         (None, Some(_)) => say(
-            "each weight and each layer alone: a golden file holds outputs; give the source with \
-             --against",
+            "each weight, and layers apart from those before them: a golden file holds outputs; give \
+             the source with --against",
         ),
         (Some(_), _) => {}
     }

@@ -6,7 +6,7 @@ use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
 use crate::source::{Package, Source};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What a package is compared with.
@@ -20,12 +20,14 @@ pub(super) enum Against {
 }
 
 /// A function as the source has it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counterpart {
     /// The source's function.
     pub(super) function: Function,
     /// What does not fit together.
     pub(super) findings: Vec<String>,
+    /// Compressed weights that the source does not have: in `function` they stand for themselves.
+    pub(super) absent: BTreeSet<String>,
 }
 
 impl Against {
@@ -70,10 +72,11 @@ impl Against {
                 let found = functions.get(name).or(functions.values().next().filter(|_| only));
                 let missing = || format!("function `{name}` is not in the source");
                 let findings = if found.is_none() { vec![missing()] } else { vec![] };
-                Ok(Counterpart { function: found.cloned().unwrap_or_default(), findings })
+                let function = found.cloned().unwrap_or_default();
+                Ok(Counterpart { function, findings, absent: BTreeSet::new() })
             }
             Self::Checkpoint(source, by_identifier) => {
-                let mut findings = vec![];
+                let (mut findings, mut absent) = (vec![], BTreeSet::new());
                 let mut lookup = |value: &Value, weight: &Weight| {
                     let named = program.metadata.user.get(&value.name);
                     let compressed = !matches!(weight.storage, Storage::Dense(_));
@@ -89,6 +92,7 @@ impl Against {
                         if compressed {
                             let why = "is not in the source, or not of a float type";
                             findings.push(format!("{name}: weight `{}` {why}", value.name));
+                            absent.insert(value.name.clone());
                         }
                         return Ok(None);
                     };
@@ -97,6 +101,7 @@ impl Against {
                             "{name}: weight `{}` is {:?}, and {:?} in the source",
                             value.name, weight.shape, found.shape
                         ));
+                        absent.insert(value.name.clone());
                         return Ok(None);
                     }
                     let mut values = vec![0.0; found.len()];
@@ -104,7 +109,7 @@ impl Against {
                     Ok(Some(values))
                 };
                 let function = widened(function, &mut lookup)?;
-                Ok(Counterpart { function, findings })
+                Ok(Counterpart { function, findings, absent })
             }
         }
     }

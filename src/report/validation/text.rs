@@ -1,6 +1,6 @@
 //! A validation as people read it.
 
-use super::{LayerCheck, OutputCheck, Validation};
+use super::{OutputCheck, Speed, Validation};
 use crate::report::text::figure;
 use crate::text::{Column, Table, exact_size, printable, shape, size};
 use std::collections::BTreeSet;
@@ -78,7 +78,9 @@ impl Validation {
         let mut out = table.render(width);
         if let Some(next) = worst.get(ROWS) {
             let more = worst.len() - ROWS;
-            let _ = writeln!(out, "and {more} more layers, each at least {} dB", db(next));
+            let least = next.outputs.or(next.weights);
+            let least = least.map_or("not compared".into(), |figures| in_words(&figures));
+            let _ = writeln!(out, "and {more} more layers, the worst {least}");
         }
         out
     }
@@ -92,23 +94,32 @@ impl Validation {
         let functions: BTreeSet<_> = self.outputs.iter().map(|o| &o.function).collect();
         let mut out = String::new();
         if self.outputs.iter().any(|o| o.classes.is_some()) || functions.len() == 1 {
-            let mut table = Table::new(vec![
+            let classes = self.outputs.iter().any(|o| o.classes.is_some());
+            let mut columns = vec![
                 Column::left("output").shrink_to(16),
                 Column::right("SQNR dB"),
                 Column::right("cosine"),
                 Column::right("max error").optional(),
-                Column::right("KL mean"),
-                Column::right("KL p99").optional(),
-                Column::right("KL max").optional(),
-                Column::right("top-1 same"),
-            ]);
+            ];
+            if classes {
+                columns.extend([
+                    Column::right("KL mean"),
+                    Column::right("KL p99").optional(),
+                    Column::right("KL max").optional(),
+                    Column::right("top-1 same"),
+                ]);
+            }
+            let shown = columns.len();
+            let mut table = Table::new(columns);
             for output in worst.iter().take(ROWS) {
-                table.row(output_row(output, functions.len() > 1));
+                let mut cells = output_row(output, functions.len() > 1);
+                cells.truncate(shown);
+                table.row(cells);
             }
             out = table.render(width);
             if let Some(next) = worst.get(ROWS) {
-                let (more, least) = (worst.len() - ROWS, decibels(Some(&next.figures)));
-                let _ = writeln!(out, "and {more} more outputs, each at least {least} dB");
+                let (more, least) = (worst.len() - ROWS, in_words(&next.figures));
+                let _ = writeln!(out, "and {more} more outputs, the worst {least}");
             }
         }
         if functions.len() > 1 {
@@ -116,10 +127,10 @@ impl Validation {
             let cosine = worst.iter().map(|o| o.figures.cosine).fold(f64::INFINITY, f64::min);
             let _ = writeln!(
                 out,
-                "{} outputs of {} functions: the worst {} dB ({}), cosine at least {cosine:.6}",
+                "{} outputs of {} functions: the worst {} ({}), cosine at least {cosine:.6}",
                 worst.len(),
                 functions.len(),
-                decibels(Some(&first.figures)),
+                in_words(&first.figures),
                 printable(&first.function),
             );
         }
@@ -189,7 +200,18 @@ impl Validation {
             Column::right("GMAC/s"),
             Column::right("of probe").optional(),
         ]);
-        let mut slowest: Vec<_> = self.speed.iter().collect();
+        // Of many functions, the fastest backend's slowest; the others are sums.
+        let mut backends: Vec<(&str, f64)> = vec![];
+        for speed in &self.speed {
+            match backends.iter_mut().find(|(name, _)| *name == speed.backend) {
+                Some((_, all)) => *all += speed.median_ms,
+                None => backends.push((&speed.backend, speed.median_ms)),
+            }
+        }
+        let fastest = backends.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| *name);
+        let many = self.speed.len() > ROWS;
+        let shown = |speed: &&Speed| !many || Some(speed.backend.as_str()) == fastest;
+        let mut slowest: Vec<_> = self.speed.iter().filter(shown).collect();
         slowest.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
         let share = |is: f64, best: Option<f64>| match best {
             Some(best) if best > 0.0 => format!("{:.0} %", is / best * 100.0),
@@ -210,10 +232,13 @@ impl Validation {
             ]);
         }
         let mut out = table.render(width);
-        if slowest.len() > ROWS {
-            let total: f64 = slowest.iter().map(|speed| speed.median_ms).sum();
-            let more = slowest.len() - ROWS;
-            let _ = writeln!(out, "and {more} faster ones; all together {} ms", figure(total));
+        if let Some(more) = slowest.len().checked_sub(ROWS).filter(|more| *more > 0) {
+            let _ = writeln!(out, "and {more} faster ones");
+        }
+        for (name, all) in backends.iter().filter(|_| many) {
+            let functions = self.speed.len() / backends.len();
+            let _ =
+                writeln!(out, "{name}: {functions} functions, one run of each {} ms", figure(*all));
         }
         if let Some(probe) = &self.probe {
             let _ = writeln!(
@@ -252,8 +277,10 @@ fn output_row(output: &OutputCheck, several: bool) -> Vec<String> {
     ]
 }
 
-fn db(layer: &LayerCheck) -> String {
-    decibels(layer.outputs.as_ref().or(layer.weights.as_ref()))
+/// SQNR with its unit, where it is a number.
+fn in_words(figures: &super::Figures) -> String {
+    let unit = if figures.sqnr_db.is_some() { " dB" } else { "" };
+    decibels(Some(figures)) + unit
 }
 
 fn decibels(figures: Option<&super::Figures>) -> String {
