@@ -13,7 +13,7 @@ use twolane::{Error, Result};
 /// Runs a function, and prints or writes what comes out.
 pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
     let mode = args.mode.unwrap_or_default();
-    let engine = engine(args.on, mode)?;
+    let mut engine = engine(args.on, mode)?;
     let package = Package::open(&args.package)?;
     let (name, function) = choose(&package.program, args.function.as_deref())?;
     let steps = args.steps.map(usize::from);
@@ -21,7 +21,16 @@ pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
         Some(file) => Inputs::read(&Source::open(file)?, &package.program, name, steps)?,
         None => Inputs::drawn(name, function, steps.unwrap_or(1))?,
     };
-    let ran = execute(function, &inputs, engine, mode)?;
+    let mut refused = None;
+    let ran = match execute(function, &inputs, engine, mode) {
+        // Nobody asked for the fast one.
+        Err(why @ Error::Input { .. }) if args.on.is_none() && engine == Engine::Cpu => {
+            refused = Some(format!("cpu cannot run it: {why}"));
+            engine = Engine::Reference;
+            execute(function, &inputs, engine, mode)?
+        }
+        ran => ran?,
+    };
     if let Some(path) = &args.out {
         write_outputs(path, &ran.named())?;
     }
@@ -41,7 +50,7 @@ pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
         inputs: args.inputs.as_deref().map_or("drawn".into(), file_name),
         steps,
         states,
-        warnings: ran.overflows.iter().map(over).collect(),
+        warnings: ran.overflows.iter().map(over).chain(refused).collect(),
     };
     if global.json {
         screen::write_json(&outputs)?;

@@ -6,7 +6,6 @@ use super::layers::{Layer, numbers};
 use super::names::stem;
 use super::outputs::{Compared, rows};
 use super::source::Counterpart;
-use crate::Result;
 use crate::execute::{Engine, Inputs, Ran, run};
 use crate::graph::weight::{Storage, Weight};
 use crate::graph::{Function, Operation};
@@ -14,6 +13,7 @@ use crate::metrics::Closeness;
 use crate::report::Validation;
 use crate::report::validation::{AgreementCheck, Figures, LayerCheck};
 use crate::runtime::{Mode, Reference, Tensors};
+use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One function that is looked at.
@@ -36,11 +36,15 @@ struct Measured<'a> {
 }
 
 impl Check<'_> {
-    /// Looks at everything, and enters it into `found`.
+    /// Looks at everything, enters it into `found`, and says which backends could run it.
     ///
     /// # Errors
     /// As the backends.
-    pub(super) fn run(&self, source: Option<Counterpart>, found: &mut Validation) -> Result<()> {
+    pub(super) fn run(
+        &self,
+        source: Option<Counterpart>,
+        found: &mut Validation,
+    ) -> Result<Vec<Engine>> {
         let has_source = source.is_some();
         let source = source.unwrap_or_default();
         found.findings.extend(source.findings);
@@ -61,7 +65,7 @@ impl Check<'_> {
             self.compare_weights(source, absent, &mut layers, found)?;
         }
         let expected = self.source_outputs(source, &mut layers)?;
-        let runs = self.runs()?;
+        let runs = self.runs(found)?;
         self.compare_outputs(&expected, &runs, found);
         self.compare_backends(&runs, found);
         self.compare_checkpoints(&mut layers)?;
@@ -69,7 +73,7 @@ impl Check<'_> {
         let overflows =
             overflows.filter(|_| self.options.mode == Mode::Ane).map(|(_, r)| &r.overflows);
         found.layers.extend(layers.into_iter().map(|measured| self.report(measured, overflows)));
-        Ok(())
+        Ok(runs.iter().map(|(engine, _)| **engine).collect())
     }
 
     fn compare_weights(
@@ -144,11 +148,25 @@ impl Check<'_> {
         Ok(expected)
     }
 
-    /// The quantized function on each backend.
-    fn runs<'o>(&'o self) -> Result<Vec<(&'o Engine, Ran)>> {
-        let mode = self.options.mode;
-        let of = |engine: &'o Engine| Ok((engine, run(self.function, self.inputs, *engine, mode)?));
-        self.options.engines.iter().map(of).collect()
+    /// The quantized function on each backend. One that cannot run it is told as not proven, if
+    /// another can.
+    fn runs<'o>(&'o self, found: &mut Validation) -> Result<Vec<(&'o Engine, Ran)>> {
+        let mut runs = vec![];
+        let mut refused = None;
+        for engine in &self.options.engines {
+            match run(self.function, self.inputs, *engine, self.options.mode) {
+                Ok(ran) => runs.push((engine, ran)),
+                Err(why @ Error::Input { .. }) => {
+                    found.unproven.push(format!("{} on {engine}: {why}", self.name));
+                    refused = Some(why);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match refused {
+            Some(why) if runs.is_empty() => Err(why),
+            _ => Ok(runs),
+        }
     }
 
     fn compare_outputs(

@@ -113,9 +113,9 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
             original: &program.metadata.user,
             golden: golden.as_ref(),
         };
-        check.run(counterpart, &mut found)?;
+        let ran = check.run(counterpart, &mut found)?;
         if let (true, Some(first)) = (options.speed, inputs.steps.first()) {
-            for engine in &options.engines {
+            for engine in ran {
                 let backend = engine.backend(options.mode);
                 found.speed.push(speed::measure(&*backend, name, function, first, time)?);
             }

@@ -3,9 +3,11 @@
 use super::{Figures, OutputCheck, Validation};
 use crate::text::printable;
 
-/// The largest difference between two backends, as a share of the largest output: sums of many
-/// products in f32 differ by their order.
-const AGREEMENT: f64 = 1e-4;
+/// The largest difference between two backends, as a share of the largest output. The reference
+/// rounds a dequantized weight to FP16, as the package declares it; `cpu` multiplies codes as they
+/// are stored and keeps `scale · code` whole, which is up to 2⁻¹¹ = 4.9e-4 of each product. The
+/// order of sums in f32 adds far less.
+const AGREEMENT: f64 = 1e-3;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
