@@ -148,7 +148,8 @@ pub(crate) struct Convert {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what quantizing cost: a table of all tensors, worst first, or one tensor with plots
+    /// Show what quantizing cost: a table of all tensors, worst first, or one tensor with plots; or
+    /// what a package holds, and everything that is wrong with it
     Inspect(Inspect),
     /// Prove a package against its source: weights, layers, outputs, backends and speed
     Validate(Validate),
@@ -168,16 +169,21 @@ pub(crate) enum Command {
     },
 }
 
-/// The reader of reports.
+/// The reader of reports and packages.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   quantize inspect model-linear-int8/
   quantize inspect model-linear-int8/ --tensor lm_head.weight
-  quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough")]
+  quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
+  quantize inspect other.mlpackage")]
 pub(crate) struct Inspect {
-    /// An output folder of quantize, the .mlpackage in it, or its report.json
+    /// An output folder of quantize, the .mlpackage in it, or its report.json; or any .mlpackage
     pub(crate) path: PathBuf,
+    /// Show what the package holds (functions, inputs, operations, weights, MACs), checked; also for
+    /// a package that has a report
+    #[arg(long, conflicts_with_all = ["tensor", "min_sqnr", "csv"])]
+    pub(crate) model: bool,
     /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
     /// only one
     #[arg(long, value_name = "NAME")]

@@ -9,7 +9,8 @@ use twolane::{Error, formats};
 /// A check that the user asked for failed.
 pub(crate) const FAILED_CHECK: u8 = 1;
 const USAGE: u8 = 2;
-const BAD_INPUT: u8 = 3;
+/// What was given cannot be used.
+pub(crate) const BAD_INPUT: u8 = 3;
 const MACHINE: u8 = 4;
 const BUG: u8 = 70;
 

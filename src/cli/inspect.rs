@@ -1,17 +1,59 @@
-//! `quantize inspect`: a finished run.
+//! `quantize inspect`: a finished run, or a package.
 
 use super::args::{Global, Inspect};
 use super::validate::finite;
 use super::{exit, screen};
 use std::path::Path;
 use std::process::ExitCode;
+use twolane::formats::mlpackage::MANIFEST_PATH;
+use twolane::graph::{Finding, Function};
 use twolane::report::validation::Limits;
-use twolane::report::{Report, TensorReport, Validation, locate};
+use twolane::report::{Model, Report, TensorReport, Validation, locate};
+use twolane::runtime::{Shapes, specialize};
+use twolane::source::Package;
 use twolane::text::printable;
 use twolane::{Error, Result};
 
 /// How many names a message lists.
 const LISTED: usize = 5;
+
+/// Prints what a package holds; or everything that is wrong with it, which is bad input.
+fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
+    let package = match Package::open(&args.path) {
+        Ok(package) => package,
+        Err(Error::Findings { place, findings }) if global.json => {
+            #[derive(serde::Serialize)]
+            struct Wrong {
+                package: String,
+                findings: Vec<Finding>,
+            }
+            screen::write_json(&Wrong { package: place, findings })?;
+            return Ok(ExitCode::from(exit::BAD_INPUT));
+        }
+        Err(Error::Findings { place, findings }) => {
+            let findings_are = if findings.len() == 1 { "finding" } else { "findings" };
+            eprintln!("error: {}: {} {findings_are}", printable(&place), findings.len());
+            for finding in &findings {
+                eprintln!("  {}", printable(&finding.to_string()));
+            }
+            return Ok(ExitCode::from(exit::BAD_INPUT));
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
+    let model = Model::new(&package.program, package.target, &fixed);
+    if global.json {
+        screen::write(model.to_json().as_bytes())?;
+    } else if !global.quiet {
+        screen::write(model.to_text(screen::width()).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a package stands alone: nothing beside it says what quantizing cost.
+fn is_bare_package(path: &Path) -> bool {
+    path.join(MANIFEST_PATH).is_file() && locate(path).is_err()
+}
 
 /// Prints the report, or one tensor of it, and holds it against the gate.
 pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
@@ -20,6 +62,10 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         min_cosine: finite("--min-cosine", args.min_cosine)?,
         max_kl: finite("--max-kl", args.max_kl)?,
     };
+    let of_report = args.tensor.is_some() || args.min_sqnr.is_some() || args.csv.is_some();
+    if args.model || (!of_report && is_bare_package(&args.path)) {
+        return model(args, global);
+    }
     let report = Report::read(&args.path)?;
     let divergence = limits.max_kl.map(|most| above(&args.path, most)).transpose()?;
     let tensor = args.tensor.as_deref().map(|name| find(&report, name)).transpose()?;

@@ -9,14 +9,17 @@
 //! | [`Report`] | the values, as they stand in the file |
 //! | `read` | the way back from a file that anybody may have made |
 //! | `text` | the table, worst first; one tensor with its plots; CSV |
+//! | [`model`] | what a package holds |
 //! | [`validation`] | what a validation found |
 //! | [`outputs`] | what a run of a function gave |
 
+pub mod model;
 pub mod outputs;
 mod read;
 mod text;
 pub mod validation;
 
+pub use model::Model;
 pub use outputs::Outputs;
 pub use read::locate;
 pub use validation::Validation;

@@ -62,6 +62,8 @@ mapfile -t folders < <(find "$out" -name report.json -printf '%h\n' | sort)
 "$python" tests/interop/compare.py "${folders[@]}"
 
 if [ -f "$shared/tools/check_mlpackage.py" ]; then
+  # Packages of coremltools, read and written again.
+  TWOLANE_SHARED=$shared TWOLANE_PYTHON=$python cargo test -q --locked --test shared programs
   "$python" tests/interop/strict.py "$shared/tools/check_mlpackage.py" "${folders[@]}"
 else
   echo "skipped: no strict checker beside the repository"

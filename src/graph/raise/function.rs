@@ -346,6 +346,7 @@ impl<'a, 'f> Scope<'a, 'f> {
             }
             if !self.names.contains(name.as_str()) {
                 self.found_of("output", name, "nothing defines it");
+                self.entries.insert(name, Entry::Broken);
             } else if let Some(value) = self.read(name, "") {
                 let (about, sizes, image) = (String::new(), Sizes::Fixed, None);
                 self.function.outputs.push(Feature { value, about, sizes, image });

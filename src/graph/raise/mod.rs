@@ -26,6 +26,9 @@ mod program;
 mod types;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use super::finding::Finding;
 pub(crate) use super::finding::listed;
 pub(crate) use program::beside;
