@@ -176,9 +176,10 @@ impl Prepared for Ready {
         // On a thread of the pool, so that steps share their work without waking it each time.
         let mut done = Ok(());
         rayon::scope(|_| done = self.run_steps());
+        // An output may lie in a state, which goes back to the caller last, whatever happened.
+        let done = done.and_then(|()| self.copy_outputs(outputs));
         self.exchange_states(states);
-        done?;
-        self.copy_outputs(outputs)
+        done
     }
 
     fn memory(&self) -> Memory {
