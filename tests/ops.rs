@@ -4,6 +4,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
 use twolane::formats::mlpackage::{
@@ -212,7 +213,11 @@ fn classified(outputs: &Tensors, (_, want): &Array, tolerance: f64) -> Result<()
 fn agrees(backend: &dyn Backend) {
     let mut failures = Vec::new();
     for (name, (case, package)) in opened() {
-        let run = |package: &Package| case.run(backend, &package.program.functions["main"]);
+        let run = |package: &Package| {
+            let function = &package.program.functions["main"];
+            let caught = catch_unwind(AssertUnwindSafe(|| case.run(backend, function)));
+            caught.unwrap_or_else(|_| Err("panics, as told above".into()))
+        };
         if let Err(why) = package.as_ref().map_err(String::clone).and_then(run) {
             failures.push(format!("{name}: {why}"));
         }
