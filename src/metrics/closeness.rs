@@ -113,8 +113,9 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_broken_unless_it_is_the_same() {
         let inf = f32::INFINITY;
+        type Case<'a> = (&'a str, [f32; 2], [f32; 2], u64, Option<f64>);
         #[rustfmt::skip]
-        let cases: &[(&str, [f32; 2], [f32; 2], u64, Option<f64>)] = &[
+        let cases: &[Case<'_>] = &[
             ("the same infinity",   [inf, 1.0],      [inf, 1.0],      0, Some(f64::INFINITY)),
             ("two NaNs",            [f32::NAN, 1.0], [f32::NAN, 1.0], 0, Some(f64::INFINITY)),
             ("an overflow",         [1e5, 1.0],      [inf, 1.0],      1, Some(f64::NEG_INFINITY)),

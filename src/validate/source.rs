@@ -121,15 +121,15 @@ pub(super) fn same_shape(a: &[usize], b: &[usize]) -> bool {
     real(a) == real(b)
 }
 
+/// The values of a weight elsewhere; `None` for one that is not there.
+type Lookup<'a> = dyn FnMut(&Value, &Weight) -> Result<Option<Vec<f32>>> + 'a;
+
 /// The function in f32 throughout, its floating-point constants dense: those that `lookup` knows with
 /// its values, the others with their own.
 ///
 /// # Errors
 /// As [`Weight::dequantize`]; whatever `lookup` returns.
-pub(crate) fn widened(
-    function: &Function,
-    lookup: &mut dyn FnMut(&Value, &Weight) -> Result<Option<Vec<f32>>>,
-) -> Result<Function> {
+pub(crate) fn widened(function: &Function, lookup: &mut Lookup<'_>) -> Result<Function> {
     let mut wide = function.clone();
     for value in &mut wide.values {
         if let Some(Constant::Tensor(weight)) = &value.constant
