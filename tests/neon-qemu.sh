@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the tests of linear quantization for aarch64 and runs them under qemu: the NEON kernels must give the
-# same bits as the portable ones. Debian's rustc-web is used because it ships the standard library's
+# Builds the tests of linear quantization and of matrix products for aarch64 and runs them under qemu: the NEON
+# kernels must give the same bits as the portable ones, products in f32 the same within their tolerance. Debian's rustc-web is used because it ships the standard library's
 # source; RUSTC_BOOTSTRAP allows only -Zbuild-std, no crate here uses a nightly feature.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,5 +22,5 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu max -L $
 export PROPTEST_CASES="${PROPTEST_CASES:-50}"
 
 test() { cargo test -q -Zbuild-std --target aarch64-unknown-linux-gnu "$@"; }
-test --no-default-features --lib -- quantize::array quantize::grid metrics::
+test --no-default-features --lib -- quantize::array quantize::grid metrics:: runtime::cpu::matrix
 test --no-default-features --test linear

@@ -1,6 +1,6 @@
 //! Weights as codes in lane order, and what a code means.
 
-use super::kernel::{Quad, ROWS, Simd, Table};
+use super::kernel::{Quad, ROWS, SIGNED_UNIT, Simd, Table};
 
 /// Columns of a unit: four quads.
 pub(super) const COLUMNS: usize = 16;
@@ -43,6 +43,8 @@ pub(super) enum Meaning {
     Integers(Tables<u8>),
     /// An entry of a table of sixteen numbers, the same for all rows of a panel.
     Sixteen(Tables<f32>),
+    /// An entry of a table of FP16 numbers, the same for all rows of a panel.
+    Halves(Tables<u16>),
     /// An entry of any table.
     Numbers(Tables<f32>),
 }
@@ -50,7 +52,7 @@ pub(super) enum Meaning {
 /// Tables that follow each other, segment by segment for each group of rows.
 #[derive(Debug)]
 pub(super) struct Tables<T> {
-    /// The entries of all tables.
+    /// The entries of all tables; of numbers in memory, 256 from the start of each table on.
     pub(super) entries: Vec<T>,
     /// Entries of a table.
     pub(super) size: usize,
@@ -62,13 +64,15 @@ pub(super) struct Tables<T> {
 
 impl<T> Tables<T> {
     /// The entries from this segment's first table on, and where each row's start there.
-    fn at(&self, panel: usize, segment: usize) -> (&[T], [u32; ROWS]) {
+    #[inline(always)]
+    fn at(&self, panel: usize, segment: usize) -> (&[T], &[u32; ROWS]) {
         let skipped = if self.by_segment { segment * self.size } else { 0 };
         let start = self.start[panel * ROWS..].first_chunk().expect("whole panels");
-        (&self.entries[skipped..], *start)
+        (&self.entries[skipped..], start)
     }
 
     /// The table that all rows of a panel share.
+    #[inline(always)]
     fn shared<const N: usize>(&self, panel: usize, segment: usize) -> &[T; N] {
         let (entries, start) = self.at(panel, segment);
         entries[start[0] as usize..].first_chunk().expect("whole tables")
@@ -143,6 +147,7 @@ impl Coded {
         let tables = match &self.meaning {
             Meaning::Itself => 0,
             Meaning::Integers(t) => t.entries.len() + 4 * t.start.len(),
+            Meaning::Halves(t) => 2 * t.entries.len() + 4 * t.start.len(),
             Meaning::Sixteen(t) | Meaning::Numbers(t) => 4 * (t.entries.len() + t.start.len()),
         };
         self.plane.len()
@@ -153,10 +158,21 @@ impl Coded {
             + self.integer.as_ref().map_or(0, |i| 4 * i.sums.len())
     }
 
+    /// What the numbers that decoders return are too large by.
+    pub(super) fn unit(&self) -> f32 {
+        match &self.meaning {
+            Meaning::Itself | Meaning::Integers(_) => SIGNED_UNIT,
+            Meaning::Sixteen(_) | Meaning::Halves(_) | Meaning::Numbers(_) => 1.0,
+        }
+    }
+
     /// The scales of a segment's rows.
     #[inline(always)]
     pub(super) fn scales<S: Simd>(&self, s: S, panel: usize, segment: usize) -> Option<S::Row> {
-        self.scale.as_ref().map(|scale| scale.row(s, panel * self.segments() + segment))
+        match &self.scale {
+            Some(scale) => Some(scale.row(s, panel * self.segments() + segment)),
+            None => None,
+        }
     }
 }
 
@@ -180,7 +196,7 @@ pub(super) fn quads<S: Simd>(s: S, bits: usize, unit: &[u8]) -> [S::Codes; 4] {
 pub(super) trait Decoder<'a, S: Simd>: Sized {
     const BITS: usize;
     fn new(s: S, coded: &'a Coded, panel: usize, segment: usize) -> Self;
-    /// A quad's numbers, column by column.
+    /// A quad's numbers, column by column, [`Coded::unit`] times as large.
     fn numbers(&self, s: S, codes: S::Codes) -> [S::Row; 4];
 }
 
@@ -243,6 +259,24 @@ impl<'a, S: Simd> Decoder<'a, S> for Sixteen<S::Row> {
     }
 }
 
+/// Codes of six or eight bits into a table of FP16 numbers.
+pub(super) struct Chosen<'a, const BITS: usize>(&'a [u16; 256]);
+
+impl<'a, S: Simd, const BITS: usize> Decoder<'a, S> for Chosen<'a, BITS> {
+    const BITS: usize = BITS;
+    #[inline(always)]
+    fn new(_: S, coded: &'a Coded, panel: usize, segment: usize) -> Self {
+        match &coded.meaning {
+            Meaning::Halves(tables) => Self(tables.shared(panel, segment)),
+            _ => unreachable!("only codes with tables of FP16 numbers"),
+        }
+    }
+    #[inline(always)]
+    fn numbers(&self, s: S, codes: S::Codes) -> [S::Row; 4] {
+        s.choose(codes, self.0, 1 << BITS)
+    }
+}
+
 /// Codes of any size into a table in memory.
 pub(super) struct Gathered<'a, const BITS: usize>(Table<'a>);
 
@@ -253,7 +287,7 @@ impl<'a, S: Simd, const BITS: usize> Decoder<'a, S> for Gathered<'a, BITS> {
         match &coded.meaning {
             Meaning::Numbers(tables) => {
                 let (entries, start) = tables.at(panel, segment);
-                Self(Table::new(entries, start, tables.size))
+                Self(Table::new(entries, start))
             }
             _ => unreachable!("only codes with tables of numbers"),
         }
@@ -274,11 +308,12 @@ impl<'a, S: Simd, D: Decoder<'a, S>> Decoder<'a, S> for Shifted<D, S::Row> {
         let offset = coded.offset.as_ref().expect("only codes with an offset");
         let at = (panel * coded.segments() + segment) * ROWS;
         let offset = s.small(offset[at..].first_chunk().expect("whole rows"));
-        Self(D::new(s, coded, panel, segment), offset)
+        Self(D::new(s, coded, panel, segment), s.mul(offset, s.splat(SIGNED_UNIT)))
     }
     #[inline(always)]
     fn numbers(&self, s: S, codes: S::Codes) -> [S::Row; 4] {
-        self.0.numbers(s, codes).map(|number| s.sub(number, self.1))
+        let [a, b, c, d] = self.0.numbers(s, codes);
+        [s.sub(a, self.1), s.sub(b, self.1), s.sub(c, self.1), s.sub(d, self.1)]
     }
 }
 
@@ -293,6 +328,8 @@ macro_rules! with_decoder {
             (Meaning::Integers(_), true, _) =>
                 $function::<$S, Shifted<Integers<'_>, <$S>::Row>>($($arg),*),
             (Meaning::Sixteen(_), ..) => $function::<$S, Sixteen<<$S>::Row>>($($arg),*),
+            (Meaning::Halves(_), _, 6) => $function::<$S, Chosen<'_, 6>>($($arg),*),
+            (Meaning::Halves(_), ..) => $function::<$S, Chosen<'_, 8>>($($arg),*),
             (Meaning::Numbers(_), _, 4) => $function::<$S, Gathered<'_, 4>>($($arg),*),
             (Meaning::Numbers(_), _, 6) => $function::<$S, Gathered<'_, 6>>($($arg),*),
             (Meaning::Numbers(_), ..) => $function::<$S, Gathered<'_, 8>>($($arg),*),

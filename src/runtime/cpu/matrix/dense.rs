@@ -4,7 +4,6 @@ use super::coded::COLUMNS;
 use super::float::Panels;
 use super::kernel::{ROWS, Simd};
 use crate::graph::weight::Bytes;
-use crate::layout::{Lanes, pack};
 use std::ops::Range;
 
 /// A row-major matrix of FP16 or FP32.
@@ -52,6 +51,10 @@ impl Panels for Dense {
         self.shape
     }
 
+    fn unit(&self) -> f32 {
+        1.0
+    }
+
     #[inline(always)]
     fn multiply_one<S: Simd>(&self, s: S, panel: usize, x: &[[f32; COLUMNS]]) -> [f32; ROWS] {
         let [rows, cols] = self.shape;
@@ -91,10 +94,16 @@ impl Panels for Dense {
             for (row, square) in (first..rows.min(first + ROWS)).zip(&mut square) {
                 s.put(load(s, self.half, self.row(row, from..to)), square);
             }
-            // Columns of f32 are the groups of `k4` of their bytes.
-            let bytes = bytemuck::cast_slice(square.as_flattened());
-            let out = bytemuck::cast_slice_mut(out.as_flattened_mut());
-            pack(Lanes::K4, bytes, ROWS, 4 * COLUMNS, out);
+            // Four by four, so that both sides are read and written in vectors.
+            for (n, rows) in square.as_chunks::<4>().0.iter().enumerate() {
+                for (k, columns) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                    for i in 0..4 {
+                        for j in 0..4 {
+                            columns[i][4 * n + j] = rows[j][4 * k + i];
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! multiplied in tiles of rows. Either way each sum is formed in an order that follows from
 //! the shapes alone, whichever thread forms it.
 
-use super::coded::{COLUMNS, Coded, Decoder, Gathered, Integers, Itself, Meaning, Shifted};
+use super::coded::{COLUMNS, Chosen, Coded, Decoder, Gathered, Integers, Itself, Meaning, Shifted};
 use super::coded::{Sixteen, quads, with_decoder};
 use super::kernel::{Kernel, PANELS, ROWS, Simd, Sums, Work};
 use super::output::Sink;
@@ -19,6 +19,9 @@ const BLOCK: usize = 512;
 pub(super) trait Panels: Sync {
     /// `[N, K]`.
     fn shape(&self) -> [usize; 2];
+
+    /// What activations are divided by before [`Self::multiply_one`]: a power of two.
+    fn unit(&self) -> f32;
 
     /// Sixteen rows' sums with one row of activations, padded with zeros to whole units.
     fn multiply_one<S: Simd>(&self, s: S, panel: usize, x: &[[f32; COLUMNS]]) -> [f32; ROWS];
@@ -37,7 +40,7 @@ pub(super) fn scratch_len([_, cols]: [usize; 2], m: usize, threads: usize) -> us
     match m {
         0 => 0,
         1 => cols.next_multiple_of(COLUMNS),
-        _ => threads * each_len(m),
+        _ => m * cols + threads * each_len(m),
     }
 }
 
@@ -55,7 +58,10 @@ pub(super) fn multiply<P: Panels>(
     let threads = jobs::threads(rows.saturating_mul(cols).saturating_mul(m));
     if m == 1 {
         let (padded, rest) = scratch.split_at_mut(cols.next_multiple_of(COLUMNS));
-        padded[..cols].copy_from_slice(&x[..cols]);
+        let unit = weights.unit().recip();
+        for (to, from) in padded.iter_mut().zip(x) {
+            *to = from * unit;
+        }
         padded[cols..].fill(0.0);
         let x = padded.as_chunks().0;
         jobs::share(panels, threads, 0, rest, |panel, _| {
@@ -67,9 +73,23 @@ pub(super) fn multiply<P: Panels>(
             }
         });
     } else if m > 1 {
+        let (laid, scratch) = scratch.split_at_mut(m * cols);
+        tiles::lay(x, cols, kernel.run(Largest), laid);
+        let x = &*laid;
         jobs::share(panels.div_ceil(PANELS), threads, each_len(m), scratch, |strip, scratch| {
             kernel.run(Strip { weights, panels, strip, x, m, sink, scratch });
         });
+    }
+}
+
+/// Rows of the largest tile.
+struct Largest;
+
+impl Work for Largest {
+    type Output = usize;
+
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::TILE
     }
 }
 
@@ -147,15 +167,19 @@ struct Tiles<'a, S> {
 impl<S: Simd> tiles::Tiles for Tiles<'_, S> {
     #[inline(always)]
     fn tile<const M: usize>(&mut self, first: usize) {
-        let row = |i: usize| &self.x[(first + i) * self.cols + self.from..][..self.w[0].len()];
+        let x = &self.x[first * self.cols..].as_chunks::<M>().0[self.from..][..self.w[0].len()];
         let sums = self.sums[first..].first_chunk_mut().expect("a row of sums for each row");
-        self.s.tile::<M>(self.w, std::array::from_fn(row), sums);
+        self.s.tile::<M>(self.w, x, sums);
     }
 }
 
 impl Panels for Coded {
     fn shape(&self) -> [usize; 2] {
         self.shape
+    }
+
+    fn unit(&self) -> f32 {
+        self.unit()
     }
 
     #[inline(always)]
@@ -218,6 +242,7 @@ fn convert_panel<'a, S: Simd, D: Decoder<'a, S>>(
         let to = units.end.min((segment + 1) * coded.run);
         let decoder = D::new(s, coded, panel, segment);
         let scale = coded.scales(s, panel, segment).unwrap_or(s.splat(1.0));
+        let scale = s.mul(scale, s.splat(coded.unit().recip()));
         for (unit, out) in codes.by_ref().take(to - from) {
             for (codes, out) in quads(s, D::BITS, unit).into_iter().zip(out.as_chunks_mut::<4>().0)
             {

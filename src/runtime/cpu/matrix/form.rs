@@ -8,6 +8,7 @@ use crate::graph::DataType;
 use crate::graph::weight::{Bytes, Data, Operand, Storage, Weight};
 use crate::{Error, Result};
 use half::f16;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// A weight ready to be multiplied.
@@ -125,21 +126,24 @@ impl Plan {
     }
 
     /// `[panels, segments, 16]` from parameters that are grouped so, with `value(i)` the i-th.
-    fn spread<T: Copy + Default>(
+    fn spread<T: Copy + Default + Send>(
         &self,
         [row_groups, runs]: [usize; 2],
         segments: usize,
-        value: impl Fn(usize) -> T,
+        value: impl Fn(usize) -> T + Sync,
     ) -> Vec<T> {
         let per_group = self.all_rows / row_groups.max(1);
         let mut out = vec![T::default(); self.rows.len().div_ceil(ROWS) * segments * ROWS];
-        for (i, n) in self.rows.clone().enumerate() {
-            let first = n / per_group * runs;
-            let at = i / ROWS * segments * ROWS + i % ROWS;
-            for (segment, out) in out[at..].iter_mut().step_by(ROWS).take(segments).enumerate() {
-                *out = value(first + if runs > 1 { segment } else { 0 });
+        let panels = out.par_chunks_mut((segments * ROWS).max(1)).enumerate();
+        panels.with_min_len(16).for_each(|(panel, out)| {
+            let from = self.rows.start + panel * ROWS;
+            for (lane, n) in (from..self.rows.end.min(from + ROWS)).enumerate() {
+                let first = n / per_group * runs;
+                for (segment, out) in out[lane..].iter_mut().step_by(ROWS).enumerate() {
+                    *out = value(first + if runs > 1 { segment } else { 0 });
+                }
             }
-        }
+        });
         out
     }
 
@@ -340,9 +344,16 @@ impl Plan {
                 *out = round(number(table, group * entries + i) * scale);
             }
         }
-        let tables = Tables { entries: all, size, start: starts, by_segment };
-        let meaning =
-            if stored == 4 && shared { Meaning::Sixteen(tables) } else { Meaning::Numbers(tables) };
+        all.resize(all.len() + 256, 0.0);
+        let half = |&x: &f32| f16::from_f32(x);
+        let exact = all.iter().all(|x| half(x).to_f32().to_bits() == x.to_bits());
+        let meaning = if shared && stored != 4 && exact {
+            let entries = all.iter().map(|x| half(x).to_bits()).collect();
+            Meaning::Halves(Tables { entries, size, start: starts, by_segment })
+        } else {
+            let tables = Tables { entries: all, size, start: starts, by_segment };
+            if shared && stored == 4 { Meaning::Sixteen(tables) } else { Meaning::Numbers(tables) }
+        };
         let plane = self.stream(indices, Change::None).pack(stored);
         let scale = channel_scale.map(|scale| self.scales(scale, channels, segments));
         Some(Coded {

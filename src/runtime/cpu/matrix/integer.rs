@@ -5,6 +5,7 @@ use super::kernel::{Dot, IntegerWork, Kernel, PANELS, Quad, ROWS, Simd, Sums};
 use super::output::Sink;
 use super::{Codes, jobs, tiles};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Bytes of a row of activations, padded to whole units.
 fn padded(coded: &Coded) -> usize {
@@ -21,7 +22,7 @@ fn each_len(coded: &Coded) -> usize {
 
 /// Numbers of scratch space that a product with `m` rows on `threads` threads needs.
 pub(super) fn scratch_len(coded: &Coded, m: usize, threads: usize) -> usize {
-    m * (padded(coded) / 4 + 1) + threads * each_len(coded)
+    m * (padded(coded) / 2 + 1) + threads * each_len(coded)
 }
 
 /// `out[i, n] = x.scale · scale[n] · Σ_k (x[i, k] − x.zero_point) · (w[n, k] − offset[n]) + bias[n]`.
@@ -40,6 +41,7 @@ pub(super) fn multiply(
     let [rows, cols] = coded.shape;
     let width = padded(coded);
     let (bytes, rest) = scratch.split_at_mut(m * width / 4);
+    let (laid, rest) = rest.split_at_mut(m * width / 4);
     let (totals, rest) = rest.split_at_mut(m);
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(bytes);
     let totals: &mut [i32] = bytemuck::cast_slice_mut(totals);
@@ -50,7 +52,10 @@ pub(super) fn multiply(
             *total = kernel.run_integer(integer.narrow, Lay { codes, pad: x.zero_point, bytes });
         });
     }
-    let product = Product { coded, x, width, bytes, totals, sums: &integer.sums, sink };
+    let laid: &mut [[u8; 4]] = bytemuck::cast_slice_mut(laid);
+    let quads = bytes.as_chunks().0;
+    tiles::lay(quads, width / 4, kernel.run_integer(integer.narrow, Largest), laid);
+    let product = Product { coded, x, width, laid, totals, sums: &integer.sums, sink };
     let strips = coded.panels().div_ceil(PANELS);
     let threads = jobs::threads(rows.saturating_mul(cols).saturating_mul(m) / 4);
     jobs::share(strips, threads, each_len(coded), rest, |strip, scratch| {
@@ -59,7 +64,18 @@ pub(super) fn multiply(
     });
 }
 
-/// Lays out a row of activations as the kernel takes it, and sums it.
+/// Rows of the largest tile.
+struct Largest;
+
+impl IntegerWork for Largest {
+    type Output = usize;
+
+    fn run<D: Dot>(self, _: D) -> usize {
+        D::TILE
+    }
+}
+
+/// Pads a row of activations as the kernel takes it, and sums it.
 struct Lay<'a> {
     codes: &'a [i8],
     pad: i8,
@@ -89,7 +105,7 @@ struct Product<'a> {
     coded: &'a Coded,
     x: Codes<'a>,
     width: usize,
-    bytes: &'a [u8],
+    laid: &'a [[u8; 4]],
     totals: &'a [i32],
     sums: &'a [i32],
     sink: &'a Sink<'a>,
@@ -112,29 +128,46 @@ impl IntegerWork for Strip<'_> {
         let first = PANELS * strip;
         // The last panel may stand alone: then it is multiplied twice.
         let pair = [first, (first + 1).min(coded.panels() - 1)];
+        let s = d.simd();
+        let mut scales = [[0.0; ROWS]; PANELS];
+        for (panel, scales) in pair.into_iter().zip(&mut scales) {
+            let scale = coded.scales(s, panel, 0).unwrap_or(s.splat(1.0));
+            s.put(s.mul(scale, s.splat(product.x.scale)), scales);
+        }
+        let m = product.totals.len();
         let (a, b) = scratch.split_at_mut(scratch.len() / 2);
-        let w = [codes(d, coded, pair[0], a), codes(d, coded, pair[1], b)];
-        let scales = pair.map(|panel| {
-            let mut out = [1.0; ROWS];
-            if let Some(scale) = coded.scales(d.simd(), panel, 0) {
-                d.simd().put(scale, &mut out);
-            }
-            out.map(|scale| product.x.scale * scale)
-        });
-        let mut tiles = Tiles { d, product, pair, w, scales };
-        tiles::each(product.totals.len(), D::TILE, &mut tiles);
+        // Where there is one tile, smaller codes are taken apart as they come, so that memory is read all the
+        // time; for more, before.
+        let taken_apart = m > D::TILE;
+        if taken_apart {
+            let units = 0..coded.units();
+            codes(d, coded, pair[0], units.clone(), a);
+            codes(d, coded, pair[1], units, b);
+        }
+        let mut tiles = Tiles { d, product, pair, room: [a, b], taken_apart, scales };
+        tiles::each(m, D::TILE, &mut tiles);
     }
 }
 
-/// A panel's codes of one byte: its own, or made in scratch space.
+/// Units that are taken apart at a time.
+const PIECE: usize = 16;
+
+/// Some units of a panel as codes of one byte: its own, or made in scratch space.
 #[inline(always)]
-fn codes<'a, D: Dot>(d: D, coded: &'a Coded, panel: usize, out: &'a mut [u8]) -> &'a [Quad] {
-    let units = coded.panel(panel);
-    let Meaning::Integers(_) = coded.meaning else { return units.as_chunks().0 };
+fn codes<'a, D: Dot>(
+    d: D,
+    coded: &'a Coded,
+    panel: usize,
+    units: Range<usize>,
+    out: &'a mut [u8],
+) -> &'a [Quad] {
+    let len = Coded::unit_bytes(coded.bits);
+    let codes = &coded.panel(panel)[units.start * len..units.end * len];
+    let Meaning::Integers(_) = coded.meaning else { return codes.as_chunks().0 };
     let s = d.simd();
     let table = coded.integers(panel, 0);
-    let out = out.as_chunks_mut().0;
-    for (unit, out) in units.chunks_exact(Coded::unit_bytes(4)).zip(out.as_chunks_mut::<4>().0) {
+    let out = &mut out.as_chunks_mut().0[..4 * units.len()];
+    for (unit, out) in codes.chunks_exact(len).zip(out.as_chunks_mut::<4>().0) {
         for (codes, out) in quads(s, 4, unit).into_iter().zip(out) {
             s.store(s.look_up(codes, table), out);
         }
@@ -147,17 +180,33 @@ struct Tiles<'a, D> {
     d: D,
     product: &'a Product<'a>,
     pair: [usize; PANELS],
-    w: [&'a [Quad]; PANELS],
+    /// For codes of one byte, and whether all of them are there.
+    room: [&'a mut [u8]; PANELS],
+    taken_apart: bool,
     scales: [[f32; ROWS]; PANELS],
 }
 
 impl<D: Dot> tiles::Tiles for Tiles<'_, D> {
     #[inline(always)]
     fn tile<const M: usize>(&mut self, first: usize) {
-        let Product { width, bytes, .. } = *self.product;
-        let row = |i: usize| bytes[(first + i) * width..][..width].as_chunks().0;
+        let quads = self.product.width / 4;
+        let x = &self.product.laid[first * quads..].as_chunks::<M>().0[..quads];
         let mut sums: [Sums<i32>; M] = [[[0; ROWS]; PANELS]; M];
-        self.d.tile(self.w, std::array::from_fn(row), &mut sums);
+        let Self { d, pair, taken_apart, .. } = *self;
+        let coded = self.product.coded;
+        let [a, b] = &mut self.room;
+        let packed = matches!(coded.meaning, Meaning::Integers(_));
+        if packed && taken_apart {
+            d.tile([a.as_chunks().0, b.as_chunks().0], x, &mut sums);
+        } else {
+            let piece = if packed { PIECE } else { coded.units().max(1) };
+            for from in (0..coded.units()).step_by(piece) {
+                let units = from..coded.units().min(from + piece);
+                let x = &x[4 * units.start..4 * units.end];
+                let first = codes(d, coded, pair[0], units.clone(), a);
+                d.tile([first, codes(d, coded, pair[1], units, b)], x, &mut sums);
+            }
+        }
         let fresh = if self.pair[0] == self.pair[1] { 1 } else { PANELS };
         for (i, sums) in (first..).zip(&sums) {
             for (p, (&panel, sums)) in self.pair.iter().zip(sums).take(fresh).enumerate() {
@@ -196,7 +245,7 @@ impl Product<'_> {
 impl Coded {
     /// Sums the rows, for products of integers.
     pub(super) fn sum_rows(&self, kernel: Kernel) -> Integer {
-        let ones = vec![[1; 4]; self.units() * 4];
+        let ones = vec![[[1; 4]]; self.units() * 4];
         let mut sums = vec![0; self.panels() * ROWS];
         let panels = sums.par_chunks_exact_mut(ROWS).enumerate();
         let narrow = panels.map_init(
@@ -216,7 +265,7 @@ struct SumPanel<'a> {
     coded: &'a Coded,
     panel: usize,
     scratch: &'a mut [u8],
-    ones: &'a [[u8; 4]],
+    ones: &'a [[[u8; 4]; 1]],
     sums: &'a mut [i32],
 }
 
@@ -225,9 +274,9 @@ impl IntegerWork for SumPanel<'_> {
 
     #[inline(always)]
     fn run<D: Dot>(self, d: D) -> bool {
-        let w = codes(d, self.coded, self.panel, self.scratch);
+        let w = codes(d, self.coded, self.panel, 0..self.coded.units(), self.scratch);
         let mut sums = [[[0; ROWS]; PANELS]];
-        d.tile([w, w], [self.ones], &mut sums);
+        d.tile([w, w], self.ones, &mut sums);
         self.sums.copy_from_slice(&sums[0][0]);
         w.as_flattened().iter().fold(true, |narrow, &code| narrow & (code != 0x80))
     }

@@ -12,6 +12,7 @@
 //! | `dense` | FP16 and FP32, read where they are mapped |
 //! | `float`, `integer` | the products |
 //! | `kernel` | the instructions: portable, AVX2, AVX-VNNI, AVX-512, NEON |
+//! | [`probe`] | the limit that products are measured by |
 //! | `tiles`, `jobs`, `output` | cutting the work, sharing it, and putting results in place |
 
 mod coded;
@@ -23,6 +24,7 @@ mod jobs;
 mod kernel;
 mod output;
 mod pack;
+pub mod probe;
 #[cfg(test)]
 mod tests;
 mod tiles;

@@ -59,6 +59,13 @@ impl Stream<'_> {
         let rows = first..self.rows.end.min(first + ROWS);
         let len = rows.len() * self.cols;
         let whole = rows.len() == ROWS;
+        if self.bits == 4
+            && bits == 4
+            && (first * self.cols).is_multiple_of(2)
+            && self.cols.is_multiple_of(2)
+        {
+            return nibbles(&self.bytes[first * self.cols / 2..][..len / 2], self.cols / 2, out);
+        }
         let Room { codes, plane } = room;
         let codes = if whole && self.bits == 8 && !matches!(self.change, Change::LookUp(_)) {
             &self.bytes[first * self.cols..][..len]
@@ -91,6 +98,34 @@ impl Stream<'_> {
             squeeze(unit, out);
         }
     }
+}
+
+/// Rows of whole bytes of codes of four bits → units, eight bytes of each row at a time.
+fn nibbles(rows: &[u8], row_bytes: usize, out: &mut [u8]) {
+    for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain(std::iter::once(&last));
+        for (word, out) in words.zip(out.chunks_exact_mut(Coded::unit_bytes(4))) {
+            let [first, second] = quads_of(u64::from_le_bytes(*word));
+            out[4 * row..][..4].copy_from_slice(&first);
+            out[64 + 4 * row..][..4].copy_from_slice(&second);
+        }
+    }
+}
+
+/// Sixteen codes of a row → the bytes that hold quads 0 and 1, and 2 and 3.
+#[inline(always)]
+fn quads_of(word: u64) -> [[u8; 4]; 2] {
+    // Codes 0 to 3 and 8 to 11, and those four behind, each in 16 of 32 bits; then each in a byte.
+    let spread = |codes: u64| {
+        let pairs = (codes | codes << 8) & 0x00FF_00FF_00FF_00FF;
+        (pairs | pairs << 4) & 0x0F0F_0F0F_0F0F_0F0F
+    };
+    const HALF: u64 = 0x0000_FFFF_0000_FFFF;
+    let bytes = spread(word & HALF) | spread(word >> 16 & HALF) << 4;
+    [(bytes as u32).to_le_bytes(), ((bytes >> 32) as u32).to_le_bytes()]
 }
 
 /// A unit of one byte a code → four or six bits.

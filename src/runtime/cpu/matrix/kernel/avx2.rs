@@ -3,7 +3,7 @@
 
 use super::{PANELS, Quad, ROWS, Simd, Sums, Table, Work};
 use std::arch::x86_64::*;
-use std::array::from_fn;
+use std::hint::black_box;
 
 /// Exists only where the processor has AVX2, FMA and F16C: that is what makes the `unsafe` calls
 /// sound.
@@ -27,35 +27,134 @@ impl Avx2 {
         unsafe { inner(self, work) }
     }
 
-    /// Each half's byte `c` of every 32-bit lane, zero-extended.
+    /// Eight FP16 numbers from `i` on.
     #[inline(always)]
-    fn column(self, codes: __m256i, c: usize) -> __m256i {
+    fn half_from(self, bits: &[u16; ROWS], i: usize) -> __m256 {
+        let bits: &[u16; 8] = bits[i..].first_chunk().expect("half a row");
+        // SAFETY: `self` exists, so the processor has AVX2 and F16C; the load is of eight numbers.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast())) }
+    }
+
+    /// Eight small integers from `i` on.
+    #[inline(always)]
+    fn small_from(self, x: &[i8; ROWS], i: usize) -> __m256 {
+        let x: &[i8; 8] = x[i..].first_chunk().expect("half a row");
+        // SAFETY: `self` exists, so the processor has AVX2; the load is of eight bytes.
+        unsafe {
+            let bytes = _mm_loadl_epi64(x.as_ptr().cast());
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+        }
+    }
+
+    /// Byte `c` of every 32-bit lane as a signed integer times 2²⁴.
+    #[inline(always)]
+    fn signed_column(self, codes: __m256i, c: usize) -> __m256 {
         // SAFETY: `self` exists, so the processor has AVX2.
         unsafe {
-            let byte = _mm256_set1_epi32(255);
-            match c {
-                0 => _mm256_and_si256(codes, byte),
-                1 => _mm256_and_si256(_mm256_srli_epi32::<8>(codes), byte),
-                2 => _mm256_and_si256(_mm256_srli_epi32::<16>(codes), byte),
-                _ => _mm256_srli_epi32::<24>(codes),
-            }
+            let top = _mm256_set1_epi32(255 << 24);
+            let column = match c {
+                0 => _mm256_slli_epi32::<24>(codes),
+                1 => _mm256_and_si256(_mm256_slli_epi32::<16>(codes), top),
+                2 => _mm256_and_si256(_mm256_slli_epi32::<8>(codes), top),
+                _ => _mm256_and_si256(codes, top),
+            };
+            _mm256_cvtepi32_ps(column)
+        }
+    }
+
+    /// `table[byte c]` of every 32-bit lane, for bytes below 16.
+    #[inline(always)]
+    fn picked_column(self, codes: __m256i, c: usize, table: [__m256; 2]) -> __m256 {
+        // SAFETY: `self` exists, so the processor has AVX2. Permutations read the low three bits of an
+        // index, and blending the sign, to which the fourth bit is shifted.
+        unsafe {
+            let (index, high) = match c {
+                0 => (codes, _mm256_slli_epi32::<28>(codes)),
+                1 => (_mm256_srli_epi32::<8>(codes), _mm256_slli_epi32::<20>(codes)),
+                2 => (_mm256_srli_epi32::<16>(codes), _mm256_slli_epi32::<12>(codes)),
+                _ => (_mm256_srli_epi32::<24>(codes), _mm256_slli_epi32::<4>(codes)),
+            };
+            let below = _mm256_permutevar8x32_ps(table[0], index);
+            let above = _mm256_permutevar8x32_ps(table[1], index);
+            _mm256_blendv_ps(below, above, _mm256_castsi256_ps(high))
+        }
+    }
+
+    /// Codes in memory, and kept there: reading bytes is faster than taking them out of a vector, which
+    /// the compiler would do.
+    #[inline(always)]
+    fn kept(self, codes: [__m256i; 2]) -> Quad {
+        let mut quad = [0; 64];
+        self.store(codes, &mut quad);
+        black_box(&mut quad);
+        quad
+    }
+
+    /// FP16 entries for byte `c` of eight rows from `n` on.
+    #[inline(always)]
+    fn chosen(self, codes: &Quad, n: usize, c: usize, table: &[u16; 256]) -> __m256 {
+        let entry = |i: usize| u64::from(table[usize::from(codes[4 * (n + i) + c])]);
+        // Joined in general registers, of whose operations there are more a cycle.
+        let four = |i| entry(i) | entry(i + 1) << 16 | entry(i + 2) << 32 | entry(i + 3) << 48;
+        let (low, high) = (four(0), four(4));
+        // SAFETY: `self` exists, so the processor has AVX2 and F16C.
+        unsafe { _mm256_cvtph_ps(_mm_set_epi64x(high as i64, low as i64)) }
+    }
+
+    /// Entries for byte `c` of eight rows from `n` on, one load each: faster than gathering on most
+    /// processors.
+    #[inline(always)]
+    fn entries(self, codes: &Quad, n: usize, c: usize, table: &Table<'_>) -> __m256 {
+        let entry = |i: usize| table.entry(codes, n + i, c);
+        let [a, b, c, d] = [entry(0), entry(1), entry(2), entry(3)];
+        let [e, f, g, h] = [entry(4), entry(5), entry(6), entry(7)];
+        // SAFETY: `self` exists, so the processor has AVX2.
+        unsafe { _mm256_setr_ps(a, b, c, d, e, f, g, h) }
+    }
+
+    /// `low + 16 · crumb i`.
+    #[inline(always)]
+    fn join_half(self, low: __m256i, crumbs: __m256i, i: usize) -> __m256i {
+        // SAFETY: `self` exists, so the processor has AVX2.
+        unsafe {
+            let crumbs = match i {
+                0 => _mm256_slli_epi16::<4>(crumbs),
+                1 => _mm256_slli_epi16::<2>(crumbs),
+                2 => crumbs,
+                _ => _mm256_srli_epi16::<2>(crumbs),
+            };
+            _mm256_or_si256(low, _mm256_and_si256(crumbs, _mm256_set1_epi8(0x30)))
         }
     }
 }
 
-/// Wraps intrinsics on each half as methods.
+/// Wraps intrinsics on each half as methods. No closures: one that is not inlined would be compiled
+/// without these instructions.
 macro_rules! halves {
     ($($name:ident($($arg:ident),*) -> $Type:ty = $intrinsic:expr;)*) => {$(
         #[inline(always)]
         fn $name(self, $($arg: [$Type; 2]),*) -> [$Type; 2] {
-            let half = |i: usize| {
-                $(let $arg = $arg[i];)*
-                // SAFETY: `self` exists, so the processor has AVX2 and FMA.
-                unsafe { $intrinsic }
-            };
-            [half(0), half(1)]
+            // SAFETY: `self` exists, so the processor has AVX2 and FMA.
+            unsafe {
+                [
+                    { $(let $arg = $arg[0];)* $intrinsic },
+                    { $(let $arg = $arg[1];)* $intrinsic },
+                ]
+            }
         }
     )*};
+}
+
+/// A row for each of the four columns of a quad, each of two halves.
+macro_rules! columns {
+    ($method:ident($self:ident, $codes:ident $(, $arg:expr)*)) => {
+        [
+            [$self.$method($codes[0], 0 $(, $arg)*), $self.$method($codes[1], 0 $(, $arg)*)],
+            [$self.$method($codes[0], 1 $(, $arg)*), $self.$method($codes[1], 1 $(, $arg)*)],
+            [$self.$method($codes[0], 2 $(, $arg)*), $self.$method($codes[1], 2 $(, $arg)*)],
+            [$self.$method($codes[0], 3 $(, $arg)*), $self.$method($codes[1], 3 $(, $arg)*)],
+        ]
+    };
 }
 
 impl Simd for Avx2 {
@@ -96,45 +195,34 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn half(self, bits: &[u16; ROWS]) -> Self::Row {
-        // SAFETY: `self` exists, so the processor has AVX2 and F16C; both loads lie in `bits`.
-        from_fn(|i| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().add(8 * i).cast())) })
+        [self.half_from(bits, 0), self.half_from(bits, 8)]
     }
 
     #[inline(always)]
     fn small(self, x: &[i8; ROWS]) -> Self::Row {
-        // SAFETY: `self` exists, so the processor has AVX2; both loads lie in `x`.
-        from_fn(|i| unsafe {
-            let bytes = _mm_loadl_epi64(x.as_ptr().add(8 * i).cast());
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
-        })
+        [self.small_from(x, 0), self.small_from(x, 8)]
     }
 
     #[inline(always)]
     fn load(self, quad: &Quad) -> Self::Codes {
+        let at: *const __m256i = quad.as_ptr().cast();
         // SAFETY: `self` exists, so the processor has AVX2; both loads lie in `quad`.
-        from_fn(|i| unsafe { _mm256_loadu_si256(quad.as_ptr().add(32 * i).cast()) })
+        unsafe { [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))] }
     }
 
     #[inline(always)]
     fn store(self, codes: Self::Codes, out: &mut Quad) {
-        for (i, codes) in codes.into_iter().enumerate() {
-            // SAFETY: `self` exists, so the processor has AVX2; both stores lie in `out`.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(32 * i).cast(), codes) }
+        let at: *mut __m256i = out.as_mut_ptr().cast();
+        // SAFETY: `self` exists, so the processor has AVX2; both stores lie in `out`.
+        unsafe {
+            _mm256_storeu_si256(at, codes[0]);
+            _mm256_storeu_si256(at.add(1), codes[1]);
         }
     }
 
     #[inline(always)]
     fn join(self, low: Self::Codes, crumbs: Self::Codes, i: usize) -> Self::Codes {
-        // SAFETY: `self` exists, so the processor has AVX2.
-        from_fn(|h| unsafe {
-            let crumbs = match i {
-                0 => _mm256_slli_epi16::<4>(crumbs[h]),
-                1 => _mm256_slli_epi16::<2>(crumbs[h]),
-                2 => crumbs[h],
-                _ => _mm256_srli_epi16::<2>(crumbs[h]),
-            };
-            _mm256_or_si256(low[h], _mm256_and_si256(crumbs, _mm256_set1_epi8(0x30)))
-        })
+        [self.join_half(low[0], crumbs[0], i), self.join_half(low[1], crumbs[1], i)]
     }
 
     #[inline(always)]
@@ -142,81 +230,62 @@ impl Simd for Avx2 {
         // SAFETY: `self` exists, so the processor has AVX2; the load is of the table's 16 bytes.
         unsafe {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
-            codes.map(|codes| _mm256_shuffle_epi8(table, codes))
+            [_mm256_shuffle_epi8(table, codes[0]), _mm256_shuffle_epi8(table, codes[1])]
         }
     }
 
     #[inline(always)]
     fn signed(self, codes: Self::Codes) -> [Self::Row; 4] {
-        // SAFETY: `self` exists, so the processor has AVX2.
-        from_fn(|c| {
-            codes.map(|codes| unsafe {
-                let top = match c {
-                    0 => _mm256_slli_epi32::<24>(codes),
-                    1 => _mm256_slli_epi32::<16>(codes),
-                    2 => _mm256_slli_epi32::<8>(codes),
-                    _ => codes,
-                };
-                _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(top))
-            })
-        })
+        columns!(signed_column(self, codes))
     }
 
     #[inline(always)]
     fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4] {
-        // SAFETY: `self` exists, so the processor has AVX2. Permutations read the low three bits of an
-        // index, and blending the sign, to which the fourth bit is shifted.
-        from_fn(|c| {
-            codes.map(|codes| unsafe {
-                let (index, high) = match c {
-                    0 => (codes, _mm256_slli_epi32::<28>(codes)),
-                    1 => (_mm256_srli_epi32::<8>(codes), _mm256_slli_epi32::<20>(codes)),
-                    2 => (_mm256_srli_epi32::<16>(codes), _mm256_slli_epi32::<12>(codes)),
-                    _ => (_mm256_srli_epi32::<24>(codes), _mm256_slli_epi32::<4>(codes)),
-                };
-                let below = _mm256_permutevar8x32_ps(table[0], index);
-                let above = _mm256_permutevar8x32_ps(table[1], index);
-                _mm256_blendv_ps(below, above, _mm256_castsi256_ps(high))
-            })
-        })
+        columns!(picked_column(self, codes, table))
+    }
+
+    #[inline(always)]
+    fn choose(self, codes: Self::Codes, table: &[u16; 256], _: usize) -> [Self::Row; 4] {
+        let quad = self.kept(codes);
+        [
+            [self.chosen(&quad, 0, 0, table), self.chosen(&quad, 8, 0, table)],
+            [self.chosen(&quad, 0, 1, table), self.chosen(&quad, 8, 1, table)],
+            [self.chosen(&quad, 0, 2, table), self.chosen(&quad, 8, 2, table)],
+            [self.chosen(&quad, 0, 3, table), self.chosen(&quad, 8, 3, table)],
+        ]
     }
 
     #[inline(always)]
     fn gather(self, codes: Self::Codes, table: &Table<'_>) -> [Self::Row; 4] {
-        from_fn(|c| {
-            from_fn(|h| {
-                let column = self.column(codes[h], c);
-                // SAFETY: `self` exists, so the processor has AVX2. `Table` promises that start plus
-                // code is an index of its entries for every code that its owner stores; the minimum
-                // holds every other one inside as well.
-                unsafe {
-                    let start = _mm256_loadu_si256(table.start.as_ptr().add(8 * h).cast());
-                    let last = _mm256_set1_epi32(table.entries.len() as i32 - 1);
-                    let index = _mm256_min_epu32(_mm256_add_epi32(column, start), last);
-                    _mm256_i32gather_ps::<4>(table.entries.as_ptr(), index)
-                }
-            })
-        })
+        let quad = self.kept(codes);
+        [
+            [self.entries(&quad, 0, 0, table), self.entries(&quad, 8, 0, table)],
+            [self.entries(&quad, 0, 1, table), self.entries(&quad, 8, 1, table)],
+            [self.entries(&quad, 0, 2, table), self.entries(&quad, 8, 2, table)],
+            [self.entries(&quad, 0, 3, table), self.entries(&quad, 8, 3, table)],
+        ]
     }
 
     #[inline(always)]
     fn tile<const M: usize>(
         self,
         w: [&[[f32; ROWS]]; PANELS],
-        x: [&[f32]; M],
+        x: &[[f32; M]],
         sums: &mut [Sums<f32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
-            let mut lanes: [Self::Row; M] = from_fn(|i| self.get(&sums[i][p]));
-            for (k, w) in w.iter().enumerate() {
+            let mut lanes = [self.splat(0.0); M];
+            for i in 0..M {
+                lanes[i] = self.get(&sums[i][p]);
+            }
+            for (w, x) in w.iter().zip(x) {
                 let w = self.get(w);
                 for i in 0..M {
-                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i][k]));
+                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i]));
                 }
             }
-            for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                self.put(lanes, &mut sums[p]);
+            for i in 0..M {
+                self.put(lanes[i], &mut sums[i][p]);
             }
         }
     }

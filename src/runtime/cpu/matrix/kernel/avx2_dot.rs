@@ -2,9 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::avx2::Avx2;
-use super::{Dot, IntegerWork, PANELS, Quad, ROWS, Sums};
+use super::{Dot, IntegerWork, PANELS, Quad, ROWS, Simd, Sums};
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 /// `vpmaddubsw` of |x| and w with the sign of x, then `vpmaddwd` by ones.
 ///
@@ -47,19 +46,15 @@ run_with!(Pairs, "avx2,fma,f16c");
 run_with!(Widened, "avx2,fma,f16c");
 run_with!(AvxVnni, "avx2,fma,f16c,avxvnni");
 
-/// Both halves of a quad: rows 0 to 7 and 8 to 15.
-#[inline(always)]
-fn load(_: Avx2, quad: &Quad) -> [__m256i; 2] {
-    // SAFETY: the token exists, so the processor has AVX2; both loads lie in `quad`.
-    from_fn(|i| unsafe { _mm256_loadu_si256(quad.as_ptr().add(32 * i).cast()) })
-}
-
-/// Sixteen sums from two vectors.
+/// Adds two vectors to sixteen sums.
 #[inline(always)]
 fn put(_: Avx2, lanes: [__m256i; 2], sums: &mut [i32; ROWS]) {
-    for (sums, lanes) in sums.as_chunks_mut::<8>().0.iter_mut().zip(lanes) {
-        // SAFETY: the token exists, so the processor has AVX2; the store is of 32 bytes.
-        unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), lanes) }
+    let at: *mut __m256i = sums.as_mut_ptr().cast();
+    // SAFETY: the token exists, so the processor has AVX2; loads and stores lie in `sums`.
+    unsafe {
+        _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), lanes[0]));
+        let at = at.add(1);
+        _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), lanes[1]));
     }
 }
 
@@ -76,28 +71,28 @@ impl Dot for Pairs {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
             // SAFETY: `self` exists, so the processor has AVX2.
             unsafe {
                 let mut lanes = [[_mm256_setzero_si256(); 2]; M];
                 let ones = _mm256_set1_epi16(1);
-                for (k, w) in w.iter().enumerate() {
-                    let w = load(self.0, w);
+                for (w, x) in w.iter().zip(x) {
+                    let w = self.0.load(w);
                     for i in 0..M {
-                        let x = _mm256_set1_epi32(i32::from_le_bytes(x[i][k]));
+                        let x = _mm256_set1_epi32(i32::from_le_bytes(x[i]));
                         let magnitude = _mm256_abs_epi8(x);
-                        for (sum, w) in lanes[i].iter_mut().zip(w) {
-                            let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x));
-                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                        for h in 0..2 {
+                            let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w[h], x));
+                            let sums = _mm256_madd_epi16(pairs, ones);
+                            lanes[i][h] = _mm256_add_epi32(lanes[i][h], sums);
                         }
                     }
                 }
-                for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                    put(self.0, lanes, &mut sums[p]);
+                for i in 0..M {
+                    put(self.0, lanes[i], &mut sums[i][p]);
                 }
             }
         }
@@ -107,7 +102,7 @@ impl Dot for Pairs {
 impl Dot for Widened {
     type Simd = Avx2;
     const UNSIGNED: bool = false;
-    const TILE: usize = 3;
+    const TILE: usize = 2;
 
     fn simd(self) -> Avx2 {
         self.0
@@ -118,31 +113,37 @@ impl Dot for Widened {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
             // SAFETY: `self` exists, so the processor has AVX2; loads are of 16 bytes of a quad.
             unsafe {
                 let mut lanes = [[_mm256_setzero_si256(); 4]; M];
-                for (k, w) in w.iter().enumerate() {
-                    let w: [__m256i; 4] = from_fn(|j| {
-                        _mm256_cvtepi8_epi16(_mm_loadu_si128(w.as_ptr().add(16 * j).cast()))
-                    });
+                for (w, x) in w.iter().zip(x) {
+                    let at: *const __m128i = w.as_ptr().cast();
+                    let w = [
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(at)),
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(at.add(1))),
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(at.add(2))),
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(at.add(3))),
+                    ];
                     for i in 0..M {
-                        let x = _mm_set1_epi32(i32::from_le_bytes(x[i][k]));
+                        let x = _mm_set1_epi32(i32::from_le_bytes(x[i]));
                         let x = _mm256_cvtepi8_epi16(x);
-                        for (sum, w) in lanes[i].iter_mut().zip(w) {
-                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(w, x));
+                        for h in 0..4 {
+                            let pairs = _mm256_madd_epi16(w[h], x);
+                            lanes[i][h] = _mm256_add_epi32(lanes[i][h], pairs);
                         }
                     }
                 }
-                for (sums, [a, b, c, d]) in sums.iter_mut().zip(lanes) {
+                for i in 0..M {
+                    let [a, b, c, d] = lanes[i];
                     // Adding neighbours works on 128-bit halves: put the pairs of rows in order.
-                    let order = |x| _mm256_permute4x64_epi64::<0b11_01_10_00>(x);
-                    let joined = [order(_mm256_hadd_epi32(a, b)), order(_mm256_hadd_epi32(c, d))];
-                    put(self.0, joined, &mut sums[p]);
+                    let [a, b] = [_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d)];
+                    let a = _mm256_permute4x64_epi64::<0b11_01_10_00>(a);
+                    let b = _mm256_permute4x64_epi64::<0b11_01_10_00>(b);
+                    put(self.0, [a, b], &mut sums[i][p]);
                 }
             }
         }
@@ -162,25 +163,24 @@ impl Dot for AvxVnni {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
             // SAFETY: `self` exists, so the processor has AVX2 and AVX-VNNI.
             unsafe {
                 let mut lanes = [[_mm256_setzero_si256(); 2]; M];
-                for (k, w) in w.iter().enumerate() {
-                    let w = load(self.0, w);
+                for (w, x) in w.iter().zip(x) {
+                    let w = self.0.load(w);
                     for i in 0..M {
-                        let x = _mm256_set1_epi32(i32::from_le_bytes(x[i][k]));
-                        for (sum, w) in lanes[i].iter_mut().zip(w) {
-                            *sum = _mm256_dpbusd_avx_epi32(*sum, x, w);
+                        let x = _mm256_set1_epi32(i32::from_le_bytes(x[i]));
+                        for h in 0..2 {
+                            lanes[i][h] = _mm256_dpbusd_avx_epi32(lanes[i][h], x, w[h]);
                         }
                     }
                 }
-                for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                    put(self.0, lanes, &mut sums[p]);
+                for i in 0..M {
+                    put(self.0, lanes[i], &mut sums[i][p]);
                 }
             }
         }

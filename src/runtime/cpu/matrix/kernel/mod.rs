@@ -193,41 +193,50 @@ pub(super) trait Simd: Copy {
     fn join(self, low: Self::Codes, crumbs: Self::Codes, i: usize) -> Self::Codes;
     /// `table[code]` for codes below 16.
     fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes;
-    /// Codes as signed integers, column by column.
+    /// Codes as signed integers times 2²⁴ (as the top byte of 32 bits they need no shift back), column by
+    /// column.
     fn signed(self, codes: Self::Codes) -> [Self::Row; 4];
     /// `table[code]` for codes below 16, column by column.
     fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4];
+    /// `table[code]` for codes below `size`, a constant wherever this is called, and a table of FP16
+    /// numbers, column by column.
+    fn choose(self, codes: Self::Codes, table: &[u16; 256], size: usize) -> [Self::Row; 4];
     /// `table[start[row] + code]`, column by column.
-    ///
-    /// # Panics
-    /// Or reads another entry, never outside the table, if an index lies outside.
     fn gather(self, codes: Self::Codes, table: &Table<'_>) -> [Self::Row; 4];
 
-    /// `sums[i] += Σ_k w[panel][k] · x[i][k]` for panels of equal length and rows at least as long.
+    /// `sums[i] += Σ_k w[panel][k] · x[k][i]`, all of one length.
     fn tile<const M: usize>(
         self,
         w: [&[[f32; ROWS]]; PANELS],
-        x: [&[f32]; M],
+        x: &[[f32; M]],
         sums: &mut [Sums<f32>; M],
     );
 }
 
-/// A table that [`Simd::gather`] reads, whose indices are known to lie inside.
-pub(super) struct Table<'a> {
-    entries: &'a [f32],
-    start: [u32; ROWS],
-}
+/// What [`Simd::signed`] multiplies integers by.
+pub(super) const SIGNED_UNIT: f32 = 16_777_216.0;
+
+/// A table that [`Simd::gather`] reads: for each row, the 256 entries that a byte can choose from.
+pub(super) struct Table<'a>([&'a [f32; 256]; ROWS]);
 
 impl<'a> Table<'a> {
-    /// For codes below `count`.
-    ///
     /// # Panics
-    /// If such a code could reach beyond `entries`.
-    pub(super) fn new(entries: &'a [f32], start: [u32; ROWS], count: usize) -> Self {
-        let end = start.iter().max().map_or(0, |&last| last as usize + count);
-        assert!(end <= entries.len(), "{end} of {} entries", entries.len());
-        assert!(entries.len() <= i32::MAX as usize, "indices of 31 bits");
-        Self { entries, start }
+    /// If a byte could reach beyond `entries`.
+    #[inline(always)]
+    pub(super) fn new(entries: &'a [f32], start: &[u32; ROWS]) -> Self {
+        let from = |start: u32| entries.get(start as usize..).and_then(<[f32]>::first_chunk);
+        let reach = "256 entries from each start on";
+        let mut rows = [from(start[0]).expect(reach); ROWS];
+        for (row, &start) in rows.iter_mut().zip(start) {
+            *row = from(start).expect(reach);
+        }
+        Self(rows)
+    }
+
+    /// The entry of row `n` for byte `c` of its 32-bit lane.
+    #[inline(always)]
+    fn entry(&self, codes: &Quad, n: usize, c: usize) -> f32 {
+        self.0[n][usize::from(codes[4 * n + c])]
     }
 }
 
@@ -242,11 +251,11 @@ pub(super) trait Dot: Copy {
 
     fn simd(self) -> Self::Simd;
 
-    /// `sums[i] = Σ w[panel] · x[i]` for panels and rows of equal length, modulo 2³².
+    /// `sums[i] += Σ_k w[panel][k] · x[k][i]`, all of one length, modulo 2³².
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     );
 }

@@ -130,13 +130,14 @@ impl Simd for Neon {
         from_fn(|c| {
             codes.map(|codes| unsafe {
                 let codes = vreinterpretq_s32_u8(codes);
-                let top = match c {
+                let top = vdupq_n_s32(255 << 24);
+                let column = match c {
                     0 => vshlq_n_s32::<24>(codes),
-                    1 => vshlq_n_s32::<16>(codes),
-                    2 => vshlq_n_s32::<8>(codes),
-                    _ => codes,
+                    1 => vandq_s32(vshlq_n_s32::<16>(codes), top),
+                    2 => vandq_s32(vshlq_n_s32::<8>(codes), top),
+                    _ => vandq_s32(codes, top),
                 };
-                vcvtq_f32_s32(vshrq_n_s32::<24>(top))
+                vcvtq_f32_s32(column)
             })
         })
     }
@@ -171,29 +172,34 @@ impl Simd for Neon {
         }
     }
 
+    #[inline(always)]
+    fn choose(self, codes: Self::Codes, table: &[u16; 256], _: usize) -> [Self::Row; 4] {
+        let mut quad = [0; 64];
+        self.store(codes, &mut quad);
+        from_fn(|c| self.half(&from_fn(|n| table[usize::from(quad[4 * n + c])])))
+    }
+
     /// There is no instruction for it: sixty-four loads.
     #[inline(always)]
     fn gather(self, codes: Self::Codes, table: &Table<'_>) -> [Self::Row; 4] {
         let mut quad = [0; 64];
         self.store(codes, &mut quad);
-        let place = |n: usize, c: usize| table.start[n] as usize + usize::from(quad[4 * n + c]);
-        from_fn(|c| self.get(&from_fn(|n| table.entries[place(n, c)])))
+        from_fn(|c| self.get(&from_fn(|n| table.entry(&quad, n, c))))
     }
 
     #[inline(always)]
     fn tile<const M: usize>(
         self,
         w: [&[[f32; ROWS]]; PANELS],
-        x: [&[f32]; M],
+        x: &[[f32; M]],
         sums: &mut [Sums<f32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
             let mut lanes: [Self::Row; M] = from_fn(|i| self.get(&sums[i][p]));
-            for (k, w) in w.iter().enumerate() {
+            for (w, x) in w.iter().zip(x) {
                 let w = self.get(w);
                 for i in 0..M {
-                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i][k]));
+                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i]));
                 }
             }
             for (sums, lanes) in sums.iter_mut().zip(lanes) {
@@ -217,19 +223,18 @@ impl Dot for Neon {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
-            // SAFETY: `self` exists, so the processor has NEON; each store is of four sums.
+            // SAFETY: `self` exists, so the processor has NEON; each load and store is of four sums.
             unsafe {
                 // Two rows a vector, so that each row has two sums until the end.
                 let mut lanes = [[vdupq_n_s32(0); 8]; M];
-                for (k, w) in w.iter().enumerate() {
+                for (w, x) in w.iter().zip(x) {
                     let w = self.load(w).map(|w| vreinterpretq_s8_u8(w));
                     for i in 0..M {
-                        let x = vreinterpret_s8_u32(vdup_n_u32(u32::from_le_bytes(x[i][k])));
+                        let x = vreinterpret_s8_u32(vdup_n_u32(u32::from_le_bytes(x[i])));
                         for (sums, w) in lanes[i].as_chunks_mut::<2>().0.iter_mut().zip(w) {
                             sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(w), x));
                             sums[1] = vpadalq_s16(sums[1], vmull_s8(vget_high_s8(w), x));
@@ -239,7 +244,8 @@ impl Dot for Neon {
                 for (sums, lanes) in sums.iter_mut().zip(lanes) {
                     let four = sums[p].as_chunks_mut::<4>().0.iter_mut();
                     for (four, lanes) in four.zip(lanes.as_chunks::<2>().0) {
-                        vst1q_s32(four.as_mut_ptr(), vpaddq_s32(lanes[0], lanes[1]));
+                        let sum = vpaddq_s32(lanes[0], lanes[1]);
+                        vst1q_s32(four.as_mut_ptr(), vaddq_s32(vld1q_s32(four.as_ptr()), sum));
                     }
                 }
             }
@@ -280,19 +286,18 @@ impl Dot for NeonDot {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
         for (p, w) in w.into_iter().enumerate() {
-            let x = x.map(|x| &x[..w.len()]);
-            // SAFETY: `self` exists, so the processor has NEON and dot products; each store is of
-            // four sums.
+            // SAFETY: `self` exists, so the processor has NEON and dot products; each load and
+            // store is of four sums.
             unsafe {
                 let mut lanes = [[vdupq_n_s32(0); 4]; M];
-                for (k, w) in w.iter().enumerate() {
+                for (w, x) in w.iter().zip(x) {
                     let w = self.0.load(w).map(|w| vreinterpretq_s8_u8(w));
                     for i in 0..M {
-                        let x = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_le_bytes(x[i][k])));
+                        let x = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_le_bytes(x[i])));
                         for (sum, w) in lanes[i].iter_mut().zip(w) {
                             *sum = sdot(*sum, w, x);
                         }
@@ -301,7 +306,7 @@ impl Dot for NeonDot {
                 for (sums, lanes) in sums.iter_mut().zip(lanes) {
                     let four = sums[p].as_chunks_mut::<4>().0.iter_mut();
                     for (four, lanes) in four.zip(lanes) {
-                        vst1q_s32(four.as_mut_ptr(), lanes);
+                        vst1q_s32(four.as_mut_ptr(), vaddq_s32(vld1q_s32(four.as_ptr()), lanes));
                     }
                 }
             }

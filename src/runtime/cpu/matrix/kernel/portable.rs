@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust.
 
-use super::{Dot, PANELS, Quad, ROWS, Simd, Sums, Table};
+use super::{Dot, PANELS, Quad, ROWS, SIGNED_UNIT, Simd, Sums, Table};
 use half::f16;
 use std::array::from_fn;
 
@@ -74,29 +74,32 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn signed(self, codes: Quad) -> [Self::Row; 4] {
-        from_fn(|c| from_fn(|n| f32::from(codes[4 * n + c] as i8)))
+        from_fn(|c| from_fn(|n| SIGNED_UNIT * f32::from(codes[4 * n + c] as i8)))
     }
     #[inline(always)]
     fn pick(self, codes: Quad, table: Self::Row) -> [Self::Row; 4] {
         from_fn(|c| from_fn(|n| table[usize::from(codes[4 * n + c])]))
     }
     #[inline(always)]
+    fn choose(self, codes: Quad, table: &[u16; 256], _: usize) -> [Self::Row; 4] {
+        from_fn(|c| self.half(&from_fn(|n| table[usize::from(codes[4 * n + c])])))
+    }
+    #[inline(always)]
     fn gather(self, codes: Quad, table: &Table<'_>) -> [Self::Row; 4] {
-        let place = |n: usize, c: usize| table.start[n] as usize + usize::from(codes[4 * n + c]);
-        from_fn(|c| from_fn(|n| table.entries[place(n, c)]))
+        from_fn(|c| from_fn(|n| table.entry(&codes, n, c)))
     }
 
     #[inline(always)]
     fn tile<const M: usize>(
         self,
         w: [&[[f32; ROWS]]; PANELS],
-        x: [&[f32]; M],
+        x: &[[f32; M]],
         sums: &mut [Sums<f32>; M],
     ) {
-        for (sums, x) in sums.iter_mut().zip(x) {
-            for (sum, w) in sums.iter_mut().zip(w) {
-                for (w, &x) in w.iter().zip(x) {
-                    *sum = self.fma(*sum, *w, self.splat(x));
+        for (p, w) in w.into_iter().enumerate() {
+            for (w, x) in w.iter().zip(x) {
+                for (sums, &x) in sums.iter_mut().zip(x) {
+                    sums[p] = self.fma(sums[p], *w, self.splat(x));
                 }
             }
         }
@@ -116,14 +119,13 @@ impl Dot for Portable {
     fn tile<const M: usize>(
         self,
         w: [&[Quad]; PANELS],
-        x: [&[[u8; 4]]; M],
+        x: &[[[u8; 4]; M]],
         sums: &mut [Sums<i32>; M],
     ) {
-        for (sums, x) in sums.iter_mut().zip(x) {
-            for (sum, w) in sums.iter_mut().zip(w) {
-                *sum = [0; ROWS];
-                for (w, x) in w.iter().zip(x) {
-                    for (sum, w) in sum.iter_mut().zip(w.as_chunks::<4>().0) {
+        for (p, w) in w.into_iter().enumerate() {
+            for (w, x) in w.iter().zip(x) {
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    for (sum, w) in sums[p].iter_mut().zip(w.as_chunks::<4>().0) {
                         let product = |i: usize| i32::from(w[i] as i8) * i32::from(x[i] as i8);
                         *sum += product(0) + product(1) + product(2) + product(3);
                     }
