@@ -169,10 +169,8 @@ impl Coded {
     /// The scales of a segment's rows.
     #[inline(always)]
     pub(super) fn scales<S: Simd>(&self, s: S, panel: usize, segment: usize) -> Option<S::Row> {
-        match &self.scale {
-            Some(scale) => Some(scale.row(s, panel * self.segments() + segment)),
-            None => None,
-        }
+        let scale = self.scale.as_ref()?;
+        Some(scale.row(s, panel * self.segments() + segment))
     }
 }
 

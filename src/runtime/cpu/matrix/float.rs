@@ -209,9 +209,10 @@ fn multiply_panel<'a, S: Simd, D: Decoder<'a, S>>(
         for (unit, x) in units.chunks_exact(unit_bytes).zip(x) {
             for (codes, x) in quads(s, D::BITS, unit).into_iter().zip(x.as_chunks::<4>().0) {
                 let w = decoder.numbers(s, codes);
-                for c in 0..4 {
-                    sums[c] = s.fma(sums[c], w[c], s.splat(x[c]));
-                }
+                sums[0] = s.fma(sums[0], w[0], s.splat(x[0]));
+                sums[1] = s.fma(sums[1], w[1], s.splat(x[1]));
+                sums[2] = s.fma(sums[2], w[2], s.splat(x[2]));
+                sums[3] = s.fma(sums[3], w[3], s.splat(x[3]));
             }
         }
         let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));

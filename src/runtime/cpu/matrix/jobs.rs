@@ -28,7 +28,7 @@ pub(super) fn share(
         return (0..count).into_par_iter().for_each(|i| work(i, &mut []));
     }
     assert!(scratch.len() >= each, "{} of {each} numbers of scratch space", scratch.len());
-    let parts = if each == 0 { 1 } else { scratch.len() / each };
+    let parts = scratch.len().checked_div(each).unwrap_or(1);
     if threads.min(parts).min(count) <= 1 {
         return (0..count).for_each(|i| work(i, &mut scratch[..each]));
     }

@@ -1,5 +1,7 @@
 //! Sixteen lanes as two AVX2 vectors, with FMA and F16C.
 #![allow(unsafe_code)]
+// Iterators are closures: one that is not inlined would lose the processor's instructions.
+#![allow(clippy::needless_range_loop)]
 
 use super::{PANELS, Quad, ROWS, Simd, Sums, Table, Work};
 use std::arch::x86_64::*;

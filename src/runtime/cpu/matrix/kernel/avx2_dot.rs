@@ -1,5 +1,7 @@
 //! INT8 products in AVX2: pairs, widened pairs, and quads where the processor has AVX-VNNI.
 #![allow(unsafe_code)]
+// Iterators are closures: one that is not inlined would lose the processor's instructions.
+#![allow(clippy::needless_range_loop)]
 
 use super::avx2::Avx2;
 use super::{Dot, IntegerWork, PANELS, Quad, ROWS, Simd, Sums};

@@ -1,5 +1,7 @@
 //! Sixteen lanes as one AVX-512 vector, and quads of INT8 by VNNI.
 #![allow(unsafe_code)]
+// Iterators are closures: one that is not inlined would lose the processor's instructions.
+#![allow(clippy::needless_range_loop)]
 
 use super::{Dot, IntegerWork, PANELS, Quad, ROWS, Simd, Sums, Table, Work};
 use std::arch::x86_64::*;

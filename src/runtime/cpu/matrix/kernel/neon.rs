@@ -1,5 +1,7 @@
 //! Sixteen lanes as four NEON vectors, and INT8 products with and without dot product instructions.
 #![allow(unsafe_code)]
+// Iterators are closures: one that is not inlined would lose the processor's instructions.
+#![allow(clippy::needless_range_loop)]
 
 use super::{Dot, PANELS, Quad, ROWS, Simd, Sums, Table};
 use std::arch::aarch64::*;
