@@ -172,49 +172,49 @@ fn operations_parameters_and_names() {
     ];
     let all: Vec<_> = cases.into_iter().map(found).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r"
-main: linaer `h`: there is no such operation; is it `linear`?
+    main: linaer `h`: there is no such operation; is it `linear`?
 
-main: my_own_layer `h`: it is no operation that can be read; write what it does with others, and convert the model again
+    main: my_own_layer `h`: it is no operation that can be read; write what it does with others, and convert the model again
 
-main: while_loop `h`: control flow cannot be read; convert the model with its branches and loops traced, or with one function a branch
+    main: while_loop `h`: control flow cannot be read; convert the model with its branches and loops traced, or with one function a branch
 
-main: linear `h`: weigth: linear has no such parameter; is it `weight`?
-main: linear `h`: weight: is missing
+    main: linear `h`: weigth: linear has no such parameter; is it `weight`?
+    main: linear `h`: weight: is missing
 
-main: add `y`: y: is missing
+    main: add `y`: y: is missing
 
-main: add `y`: y: `nowhere` is not defined
+    main: add `y`: y: `nowhere` is not defined
 
-main: add `y`: x: `s` is defined further down, or by what it depends on
-main: add `s`: x: `h` is defined further down, or by what it depends on
-main: add `s`: y: `r` is defined further down, or by what it depends on
-main: linear `h`: weight: `w` is defined further down, or by what it depends on
-main: linear `h`: bias: `b` is defined further down, or by what it depends on
+    main: add `y`: x: `s` is defined further down, or by what it depends on
+    main: add `s`: x: `h` is defined further down, or by what it depends on
+    main: add `s`: y: `r` is defined further down, or by what it depends on
+    main: linear `h`: weight: `w` is defined further down, or by what it depends on
+    main: linear `h`: bias: `b` is defined further down, or by what it depends on
 
-main: output `nowhere`: nothing defines it
-main: output `y`: it is returned twice
+    main: output `nowhere`: nothing defines it
+    main: output `y`: it is returned twice
 
-main: add `y`: y: it is bound to 2 values, not to one
+    main: add `y`: y: it is bound to 2 values, not to one
 
-main: add `y`: y: it is bound to 0 values, not to one
+    main: add `y`: y: it is bound to 0 values, not to one
 
-main: linear `h`: weight: must be constant
+    main: linear `h`: weight: must be constant
 
-main: add `y`: it has an attribute `alpha`; its parameters are inputs
+    main: add `y`: it has an attribute `alpha`; its parameters are inputs
 
-main: add `h`: `h` is defined twice
-main: add `y`: x: `s` is not defined
+    main: add `h`: `h` is defined twice
+    main: add `y`: x: `s` is not defined
 
-main: add `y.1`: `y.1` is no identifier; `y_1` would be
-main: output `y`: nothing defines it
+    main: add `y.1`: `y.1` is no identifier; `y_1` would be
+    main: output `y`: nothing defines it
 
-main: add `y`: it has blocks, which only control flow has
+    main: add `y`: it has blocks, which only control flow has
 
-main: add `y`: it returns 1 values and declares 0
-main: output `y`: nothing defines it
+    main: add `y`: it returns 1 values and declares 0
+    main: output `y`: nothing defines it
 
-main: write_state `acc_write`: `data` is fp16[?, 16], and the state fp16[16]
-");
+    main: write_state `acc_write`: `data` is fp16[?, 16], and the state fp16[16]
+    ");
 }
 
 #[test]
@@ -250,36 +250,36 @@ fn types_and_values() {
     ];
     let all: Vec<_> = cases.into_iter().map(found).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r"
-main: add `y`: `y`: it is declared as fp16[?, 17] and is fp16[?, 16]
+    main: add `y`: `y`: it is declared as fp16[?, 17] and is fp16[?, 16]
 
-main: add `y`: `y`: its rank is 3 and it has 2 dimensions
+    main: add `y`: `y`: its rank is 3 and it has 2 dimensions
 
-main: add `y`: `y`: its element type 99 is none of MIL's
+    main: add `y`: `y`: its element type 99 is none of MIL's
 
-main: add `y`: `y`: it is of bf16, which coremltools 9.0 cannot read either; convert the model again in FP16
+    main: add `y`: `y`: it is of bf16, which coremltools 9.0 cannot read either; convert the model again in FP16
 
-main: add `y`: `y`: a dimension is neither a size nor flexible
+    main: add `y`: `y`: a dimension is neither a size nor flexible
 
-main: add `y`: `y`: fp16[?, 18446744073709551615] has more than 2^40 elements
+    main: add `y`: `y`: fp16[?, 18446744073709551615] has more than 2^40 elements
 
-main: add `y`: `y`: fp16 of 1000 dimensions has more than 16
+    main: add `y`: `y`: fp16 of 1000 dimensions has more than 8
 
-main: add `y`: `y`: it has no type
+    main: add `y`: `y`: it has no type
 
-main: const `b`: it is declared as fp32[16] and is fp16[16]
+    main: const `b`: it is declared as fp32[16] and is fp16[16]
 
-main: const `b`: it is declared as fp16[8] and is fp16[16]
+    main: const `b`: it is declared as fp16[8] and is fp16[16]
 
-main: constexpr_blockwise_shift_scale `w`: it is declared as fp32[16, 32] and is fp16[16, 32]
+    main: constexpr_blockwise_shift_scale `w`: it is declared as fp32[16, 32] and is fp16[16, 32]
 
-main: const `b`: val: Dense: 30 bytes instead of 32 for [16] of fp16
+    main: const `b`: val: Dense: 30 bytes instead of 32 for [16] of fp16
 
-main: const `b`: val: it is fp16[16], and its values have another form
+    main: const `b`: val: it is fp16[16], and its values have another form
 
-main: const `b`: val: its docString is set, which Core ML refuses
+    main: const `b`: val: its docString is set, which Core ML refuses
 
-main: const `b`: it has no attribute `val`
-");
+    main: const `b`: it has no attribute `val`
+    ");
 }
 
 #[test]
@@ -312,39 +312,39 @@ fn blobs_and_compressed_weights() {
     ];
     let all: Vec<_> = cases.into_iter().map(found).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r"
-main: const `b`: val: malformed weight.bin, byte 832: a metadata record passes the end of the file, 864; fetch or convert the package again
+    main: const `b`: val: malformed weight.bin, byte 832: a metadata record passes the end of the file, 864; fetch or convert the package again
 
-main: const `b`: val: malformed weight.bin, byte 769: metadata stand at multiples of 64 behind the header; fetch or convert the package again
+    main: const `b`: val: malformed weight.bin, byte 769: metadata stand at multiples of 64 behind the header; fetch or convert the package again
 
-main: const `b`: val: malformed weight.bin, byte 18446744073709551615: metadata stand at multiples of 64 behind the header; fetch or convert the package again
+    main: const `b`: val: malformed weight.bin, byte 18446744073709551615: metadata stand at multiples of 64 behind the header; fetch or convert the package again
 
-main: const `b`: val: its blob at 64 holds int8, not fp16
+    main: const `b`: val: its blob at 64 holds int8, not fp16
 
-main: const `b`: val: weights/weight.bin: there is no such file; convert again
+    main: const `b`: val: weights/weight.bin: there is no such file; convert again
 
-main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 0: the header's 2 blobs end at 736, the file at 864; fetch or convert the package again
+    main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 0: the header's 2 blobs end at 736, the file at 864; fetch or convert the package again
 
-main: constexpr_blockwise_shift_scale `w`: scale: weight.bin, byte 4: the blob storage version is 1; version 2 can be read, which every ML Program has
-main: const `b`: val: weight.bin, byte 4: the blob storage version is 1; version 2 can be read, which every ML Program has
+    main: constexpr_blockwise_shift_scale `w`: scale: weight.bin, byte 4: the blob storage version is 1; version 2 can be read, which every ML Program has
+    main: const `b`: val: weight.bin, byte 4: the blob storage version is 1; version 2 can be read, which every ML Program has
 
-main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 72: 512 bytes at 128 pass the end of the file, 300; fetch or convert the package again
-main: const `b`: val: malformed weight.bin, byte 768: a metadata record passes the end of the file, 300; fetch or convert the package again
+    main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 72: 512 bytes at 128 pass the end of the file, 300; fetch or convert the package again
+    main: const `b`: val: malformed weight.bin, byte 768: a metadata record passes the end of the file, 300; fetch or convert the package again
 
-main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 64: 0xdeadbe00 is not the 0xdeadbeef of metadata; fetch or convert the package again
+    main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 64: 0xdeadbe00 is not the 0xdeadbeef of metadata; fetch or convert the package again
 
-main: constexpr_blockwise_shift_scale `w`: data: its blob at 64 holds uint8, not int8
+    main: constexpr_blockwise_shift_scale `w`: data: its blob at 64 holds uint8, not int8
 
-main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 88: 512 bytes less 4 bits are no whole number of int8 elements; fetch or convert the package again
+    main: constexpr_blockwise_shift_scale `w`: scale: malformed weight.bin, byte 88: 512 bytes less 4 bits are no whole number of int8 elements; fetch or convert the package again
 
-main: constexpr_blockwise_shift_scale `w`: scale: parameters of constexpr_blockwise_shift_scale are inputs for ios18, not attributes
+    main: constexpr_blockwise_shift_scale `w`: scale: parameters of constexpr_blockwise_shift_scale are inputs for ios18, not attributes
 
-main: constexpr_affine_dequantize `w`: data: parameters of constexpr_affine_dequantize are attributes for ios18, not inputs
-main: constexpr_affine_dequantize `w`: scale: parameters of constexpr_affine_dequantize are attributes for ios18, not inputs
+    main: constexpr_affine_dequantize `w`: data: parameters of constexpr_affine_dequantize are attributes for ios18, not inputs
+    main: constexpr_affine_dequantize `w`: scale: parameters of constexpr_affine_dequantize are attributes for ios18, not inputs
 
-main: input `acc`: states need ios18, the package is for ios17
-main: constexpr_blockwise_shift_scale `w`: it needs ios18, the package is for ios17
-main: read_state `r`: needs ios18, the target is ios17
-");
+    main: input `acc`: states need ios18, the package is for ios17
+    main: constexpr_blockwise_shift_scale `w`: it needs ios18, the package is for ios17
+    main: read_state `r`: needs ios18, the target is ios17
+    ");
 }
 
 #[test]
@@ -397,66 +397,66 @@ fn the_program_and_its_description() {
     ];
     let all: Vec<_> = cases.into_iter().map(found).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r"
-the program's version is 0, and must be 1
+    the program's version is 0, and must be 1
 
-the program's docString is set, which Core ML refuses
+    the program's docString is set, which Core ML refuses
 
-model.mlmodel: its specification version is 11; 6 to 10 have ML Programs that can be read
+    model.mlmodel: its specification version is 11; 6 to 10 have ML Programs that can be read
 
-main: its opset is `CoreML7`; that of ios18 is `CoreML8`
-main: it has blocks for [`CoreML8`], and must have one, for its opset
+    main: its opset is `CoreML7`; that of ios18 is `CoreML8`
+    main: it has blocks for [`CoreML8`], and must have one, for its opset
 
-without described functions there is one, `main`, and not: `decode`
+    without described functions there is one, `main`, and not: `decode`
 
-`main` is its default function, and no functions are described
+    `main` is its default function, and no functions are described
 
-inputs, outputs or states are described beside functions that have their own
-the default function `` is none of its functions: `main`
-the function `other` is described and does not exist
-the function `main` is not described
+    inputs, outputs or states are described beside functions that have their own
+    the default function `` is none of its functions: `main`
+    the function `other` is described and does not exist
+    the function `main` is not described
 
-main: input `z`: the description lacks it
+    main: input `z`: the description lacks it
 
-main: input `zz`: it is described, and the function has no such input
-main: input `z`: the description lacks it
+    main: input `zz`: it is described, and the function has no such input
+    main: input `z`: the description lacks it
 
-main: input `z`: its shape is described as [17], and the function has fp16[16]
+    main: input `z`: its shape is described as [17], and the function has fp16[16]
 
-main: input `z`: it is described as fp32, and the function has fp16[16]
+    main: input `z`: it is described as fp32, and the function has fp16[16]
 
-main: input `z`: it is described as int8, and the function has fp16[16]
+    main: input `z`: it is described as int8, and the function has fp16[16]
 
-main: output `logits`: it is described, and the function has no such output
-main: output `y`: the description lacks it
+    main: output `logits`: it is described, and the function has no such output
+    main: output `y`: the description lacks it
 
-main: state `acc`: it is described as fp32, and the function has fp16[16]
+    main: state `acc`: it is described as fp32, and the function has fp16[16]
 
-main: input `acc`: it is described, and the function has no such input
-main: state `acc`: the description lacks it
+    main: input `acc`: it is described, and the function has no such input
+    main: state `acc`: the description lacks it
 
-main: input `x`: the default of dimension 0, 65, is not within its range, 1 to 64
+    main: input `x`: the default of dimension 0, 65, is not within its range, 1 to 64
 
-main: input `x`: the function has fp16[?, 32], and no range or list of shapes is described
+    main: input `x`: the function has fp16[?, 32], and no range or list of shapes is described
 
-main: input `x`: dimension 0 has no upper bound; ML Programs need one
+    main: input `x`: dimension 0 has no upper bound; ML Programs need one
 
-main: input `x`: 129 shapes are listed; Core ML takes up to 128
+    main: input `x`: 129 shapes are listed; Core ML takes up to 128
 
-main: input `x`: the default shape [4, 32] is none of the 3 listed
+    main: input `x`: the default shape [4, 32] is none of the 3 listed
 
-main: input `1x`: `1x` is no identifier; `_1x` would be
-main: linear `h`: x: `x` is not defined
-main: input `x`: it is described, and the function has no such input
-main: input `1x`: the description lacks it
+    main: input `1x`: `1x` is no identifier; `_1x` would be
+    main: linear `h`: x: `x` is not defined
+    main: input `x`: it is described, and the function has no such input
+    main: input `1x`: the description lacks it
 
-main: the description names `y` as its label; no output is that
+    main: the description names `y` as its label; no output is that
 
-main: read_state `r`: `r`: it is declared as fp16[16] and is fp32[16]
-main: add `s`: y: is fp32[16] beside `x`, which is fp16[?, 16]; ios18 needs one type
-main: state `acc`: it is described as fp16, and the function has fp32[16]
+    main: read_state `r`: `r`: it is declared as fp16[16] and is fp32[16]
+    main: add `s`: y: is fp32[16] beside `x`, which is fp16[?, 16]; ios18 needs one type
+    main: state `acc`: it is described as fp16, and the function has fp32[16]
 
-main: input `x`: its shape is described as [4, 32], and the function has fp16[0, 32]
-");
+    main: input `x`: its shape is described as [4, 32], and the function has fp16[0, 32]
+    ");
 }
 
 /// The rows that the first input may have.
@@ -478,12 +478,12 @@ fn everything_is_found_at_once_and_what_follows_from_it_is_not_told() {
         description(m).input.remove(1);
     });
     insta::assert_snapshot!(all, @r"
-main: constexpr_blockwise_shift_scale `w`: `scale` is missing
-main: const `b`: it has no attribute `val`
-main: raed_state `r`: there is no such operation; is it `read_state`?
-main: add `y`: y: `zzz` is not defined
-main: input `z`: the description lacks it
-");
+    main: constexpr_blockwise_shift_scale `w`: `scale` is missing
+    main: const `b`: it has no attribute `val`
+    main: raed_state `r`: there is no such operation; is it `read_state`?
+    main: add `y`: y: `zzz` is not defined
+    main: input `z`: the description lacks it
+    ");
 }
 
 #[test]

@@ -37,21 +37,21 @@ fn a_model_is_shown_function_by_function() {
     };
     let model = Model::new(&program(), Target::Ios18, &fixed);
     insta::assert_snapshot!(model.to_text(None), @r"
-ML Program for ios18 (macos15)
-Sums of layers
+    ML Program for ios18 (macos15)
+    Sums of layers
 
-function main: 2 operations, 2,048 MACs, 548 bytes of constants
+    function main: 2 operations, 2,048 MACs, 548 bytes of constants
 
-        name  type         sizes (default)    about
-input   x     fp16[?, 32]  [1 to 64 (4), 32]  rows of pixels
-output  y     fp16[?]                         sums
+            name  type         sizes (default)    about
+    input   x     fp16[?, 32]  [1 to 64 (4), 32]  rows of pixels
+    output  y     fp16[?]                         sums
 
-operations: linear 1, reduce_sum 1
+    operations: linear 1, reduce_sum 1
 
-constant  shape     stored as              size
-w         [16, 32]  linear int8, channel  544 B
-and 1 of fewer than 16 elements, 4 B
-");
+    constant  shape     stored as              size
+    w         [16, 32]  linear int8, channel  544 B
+    and 1 of fewer than 16 elements, 4 B
+    ");
     assert_eq!(model.functions[0].weight_bytes, 16 * 32 + 2 * 16 + 4);
     let json: serde_json::Value = serde_json::from_str(&model.to_json()).unwrap();
     assert_eq!(json["functions"][0]["macs"], 4 * 16 * 32);
