@@ -30,6 +30,8 @@ mod places;
 mod product;
 mod round;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Argument, Call, call};
 pub use evaluator::{Evaluator, Step};

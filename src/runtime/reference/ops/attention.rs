@@ -3,7 +3,7 @@
 use super::super::product::product;
 use super::activation::softmax_row;
 use super::elementwise::zip;
-use super::matmul::batched;
+use super::linear::batched;
 use super::rows::each_row;
 use super::{Arguments, Data, One, Tensor};
 use ndarray::{Array2, ArrayD, ArrayView2};

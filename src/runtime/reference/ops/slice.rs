@@ -138,32 +138,3 @@ pub(in super::super) fn slice_by_size(arguments: &Arguments<'_>) -> One {
         });
     Ok(take(x, &grid(x.shape(), &taken.collect::<Result<Vec<_>, String>>()?)?))
 }
-
-/// Consecutive parts along `axis`: `num_splits` of one size, or of `split_sizes`.
-pub(in super::super) fn split(arguments: &Arguments<'_>) -> Result<Vec<Tensor>, String> {
-    let x = arguments.tensor("x")?;
-    let axis = arguments.axis("axis", x.shape().len())?;
-    let length = x.shape()[axis];
-    let sizes = match arguments.optional_ints("split_sizes")? {
-        Some(sizes) => sizes.into_iter().map(size).collect::<Result<Vec<_>, _>>()?,
-        None => {
-            let count = arguments.sizes("num_splits", 1, 1)?[0];
-            if length % count != 0 {
-                return Err(format!("`num_splits` is {count} for {length} elements"));
-            }
-            vec![length / count; count]
-        }
-    };
-    let total = sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size));
-    if total != Some(length) {
-        return Err(format!("`split_sizes` {sizes:?} are not {length} together"));
-    }
-    let mut taken: Vec<Vec<_>> = x.shape().iter().map(|&size| (0..size).collect()).collect();
-    let mut from = 0;
-    let parts = sizes.iter().map(|&size| {
-        taken[axis] = (from..from + size).collect();
-        from += size;
-        Ok(take(x, &grid(x.shape(), &taken)?))
-    });
-    parts.collect()
-}
