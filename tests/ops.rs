@@ -90,12 +90,15 @@ fn cases() -> BTreeMap<String, Case> {
     cases
 }
 
-/// Every case with its package, or why that cannot be opened.
+/// Cases by name, each with its package or why that cannot be opened.
+type Opened = BTreeMap<String, (Case, Result<Package, String>)>;
+
+/// Every case with its package.
 ///
 /// All are written into one folder, one after the other: the model is read when a package is opened,
 /// and a blob file stays mapped after it is removed.
-fn opened() -> &'static BTreeMap<String, (Case, Result<Package, String>)> {
-    static OPENED: OnceLock<BTreeMap<String, (Case, Result<Package, String>)>> = OnceLock::new();
+fn opened() -> &'static Opened {
+    static OPENED: OnceLock<Opened> = OnceLock::new();
     OPENED.get_or_init(|| {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join("case.mlpackage");

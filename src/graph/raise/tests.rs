@@ -122,7 +122,7 @@ fn description(model: &mut mil::Model) -> &mut mil::ModelDescription {
     model.description.as_mut().unwrap()
 }
 
-fn array<'a>(feature: &'a mut mil::FeatureDescription) -> &'a mut mil::ArrayFeatureType {
+fn array(feature: &mut mil::FeatureDescription) -> &mut mil::ArrayFeatureType {
     match feature.r#type.as_mut().unwrap().r#type.as_mut().unwrap() {
         feature_type::Type::MultiArray(array) => array,
         feature_type::Type::State(state) => match state.r#type.as_mut().unwrap() {

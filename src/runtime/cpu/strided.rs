@@ -174,13 +174,14 @@ mod tests {
     fn a_view_reads_what_its_strides_say() {
         let from: Vec<i32> = (0..6).collect();
         #[rustfmt::skip]
-        let cases: [(&str, &[usize], &[isize], usize, &[i32]); 6] = [
-            ("as it is",   &[2, 3],    &[3, 1],    0, &[0, 1, 2, 3, 4, 5]),
-            ("transposed", &[3, 2],    &[1, 3],    0, &[0, 3, 1, 4, 2, 5]),
-            ("reversed",   &[2, 3],    &[3, -1],   2, &[2, 1, 0, 5, 4, 3]),
-            ("broadcast",  &[2, 2, 3], &[0, 0, 1], 3, &[3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5]),
-            ("one",        &[2, 2],    &[0, 0],    4, &[4, 4, 4, 4]),
-            ("every other", &[1, 3],   &[9, 2],    1, &[1, 3, 5]),
+        type Case<'a> = (&'a str, &'a [usize], &'a [isize], usize, &'a [i32]);
+        let cases: [Case<'_>; 6] = [
+            ("as it is", &[2, 3], &[3, 1], 0, &[0, 1, 2, 3, 4, 5]),
+            ("transposed", &[3, 2], &[1, 3], 0, &[0, 3, 1, 4, 2, 5]),
+            ("reversed", &[2, 3], &[3, -1], 2, &[2, 1, 0, 5, 4, 3]),
+            ("broadcast", &[2, 2, 3], &[0, 0, 1], 3, &[3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5]),
+            ("one", &[2, 2], &[0, 0], 4, &[4, 4, 4, 4]),
+            ("every other", &[1, 3], &[9, 2], 1, &[1, 3, 5]),
         ];
         for (name, shape, strides, offset, want) in cases {
             assert_eq!(all(&View::new(shape, strides, offset).unwrap(), &from), want, "{name}");

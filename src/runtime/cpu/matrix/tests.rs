@@ -27,7 +27,7 @@ impl Draw {
             _ => {
                 let bits = len * dtype.bits().unwrap() as usize;
                 let mut bytes: Vec<u8> = (0..bits.div_ceil(8)).map(|_| self.next() as u8).collect();
-                if bits % 8 > 0 {
+                if !bits.is_multiple_of(8) {
                     *bytes.last_mut().unwrap() &= (1 << (bits % 8)) - 1;
                 }
                 bytes
