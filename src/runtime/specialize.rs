@@ -313,4 +313,49 @@ mod tests {
         let why = specialize(&b.finish(), &shapes).unwrap_err().to_string();
         assert!(why.starts_with("add `sum`: does not take these shapes: "), "{why}");
     }
+
+    fn half(value: f32) -> Constant {
+        let bytes = half::f16::from_f32(value).to_le_bytes().to_vec();
+        Weight::dense(Operand::new(Float16, &[], bytes)).into()
+    }
+
+    #[test]
+    fn what_follows_from_shapes_and_constants_is_a_constant() {
+        let mut b = Builder::new();
+        let flexible = TensorType::new(Float16, vec![Dim::Flexible, Dim::Fixed(8)]);
+        let x = b.input("x", flexible, ranges()).unwrap();
+        let sizes = b.op("shape", "sizes", &[("x", x)]).unwrap();
+        let (first, axis) = (b.constant("first", Constant::ints(&[0])), Constant::int(0));
+        let rows = b.op("gather", "rows", &[("x", sizes), ("indices", first.unwrap())]).unwrap();
+        let rest = b.constant("rest", Constant::ints(&[2, -1])).unwrap();
+        let axis = b.constant("axis", axis).unwrap();
+        let values = [("values", rows), ("values", rest), ("axis", axis)];
+        let shape = b.op("concat", "shape", &values).unwrap();
+        let y = b.op("reshape", "y", &[("x", x), ("shape", shape)]).unwrap();
+        // A half times a half is an FP16 number, a tenth of a tenth is not.
+        let [exact, inexact] = [0.5, 0.1].map(|value| {
+            let factor = b.constant(&b.free("factor"), half(value)).unwrap();
+            b.op("mul", &b.free("square"), &[("x", factor), ("y", factor)]).unwrap()
+        });
+        let y = b.op("mul", "z", &[("x", y), ("y", exact)]).unwrap();
+        let y = b.op("mul", "u", &[("x", y), ("y", inexact)]).unwrap();
+        b.output(y, "");
+        let fixed = specialize(&b.finish(), &Shapes::new()).unwrap();
+        let left: Vec<_> = fixed.operations.iter().map(|op| op.name.as_str()).collect();
+        assert_eq!(left, ["y", "square_2", "z", "u"]);
+        assert_eq!(fixed.value(shape).constant.as_ref().unwrap().as_ints().unwrap(), [5, 2, -1]);
+        assert_eq!(fixed.value(exact).constant, Some(half(0.25)));
+        assert_eq!(fixed.value(y).ty, TensorType::fixed(Float16, &[5, 2, 4]).into());
+    }
+
+    #[test]
+    fn a_shape_that_depends_on_data_names_its_operation() {
+        let mut b = Builder::new();
+        let x = b.input("x", TensorType::fixed(Float32, &[4]), Sizes::Fixed).unwrap();
+        let places = b.op("non_zero", "places", &[("x", x)]).unwrap();
+        b.output(places, "");
+        let why = specialize(&b.finish(), &Shapes::new()).unwrap_err().to_string();
+        let want = "non_zero `places`: the shape of `places`, int32[?, 1], depends on data";
+        assert!(why.starts_with(want), "{why}");
+    }
 }

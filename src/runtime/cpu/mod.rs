@@ -1,20 +1,20 @@
 //! The same numbers as the reference, fast.
 //!
-//! A function is specialized for its shapes, put in order ([`schedule`]), given places in buffers
-//! ([`plan`]) and turned into steps ([`steps`]), which [`ready`] runs one after the other. Weights
+//! A function is specialized for its shapes, put in order (`schedule`), given places in buffers
+//! (`plan`) and turned into steps (`steps`), which `ready` runs one after the other. Weights
 //! are packed and buffers allocated then; a run allocates nothing, except in operations that the
-//! reference evaluates ([`steps::fallback`]), in products of activations that `gemm` packs, and what
+//! reference evaluates (`steps::fallback`), in products of activations that `gemm` packs, and what
 //! rayon needs to wake its threads.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`node`] | an operation as the planner reads it |
-//! | [`schedule`] | which operations run as one, and in which order |
-//! | [`plan`] | a place in a buffer for each value, a step for each item |
-//! | [`steps`] | what runs, one file a family |
-//! | [`ready`] | copy in, run, copy out |
-//! | [`buffers`], [`strided`], [`blocks`] | memory, tensors seen through strides, work shared between threads |
-//! | [`math`] | exponentials and their kin, on vectors |
+//! | `node` | an operation as the planner reads it |
+//! | `schedule` | which operations run as one, and in which order |
+//! | `plan` | a place in a buffer for each value, a step for each item |
+//! | `steps` | what runs, one file a family |
+//! | `ready` | copy in, run, copy out |
+//! | `buffers`, `strided`, `blocks` | memory, tensors seen through strides, work shared between threads |
+//! | `math` | exponentials and their kin, on vectors |
 //! | [`matrix`] | weights in lane order, and their products with activations |
 
 mod blocks;

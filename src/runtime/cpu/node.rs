@@ -1,8 +1,9 @@
 //! An operation as the planner reads it: its parameters, with the row's defaults.
 
+use super::buffers::Kind;
 use crate::graph::ops::Default;
 use crate::graph::weight::Weight;
-use crate::graph::{Constant, DataType, Function, Operation, Value, ValueId};
+use crate::graph::{Constant, DataType, Function, Operation, Value, ValueId, ValueType};
 use crate::runtime::Data;
 use crate::runtime::constant::tensor_of;
 
@@ -175,6 +176,11 @@ fn axis(name: &str, n: i64, rank: usize) -> Found<usize> {
     let axis = if n < 0 { n + rank as i64 } else { n };
     let axis = usize::try_from(axis).ok().filter(|&axis| axis < rank);
     axis.ok_or_else(|| format!("`{name}` is {n} for {rank} dimensions"))
+}
+
+/// Whether a value lies in a buffer: labels and scores do not.
+pub(super) fn has_elements(value: &Value) -> bool {
+    matches!(&value.ty, ValueType::Tensor(ty) if Kind::of(ty.dtype).is_some())
 }
 
 /// The shape of a value of a specialized function.

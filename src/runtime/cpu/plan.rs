@@ -5,7 +5,7 @@
 //! where nothing reads its operand later.
 
 use super::buffers::{Buffer, Kind, Place};
-use super::node::{Found, Node, shape};
+use super::node::{Found, Node, has_elements, shape};
 use super::schedule::{Item, schedule};
 use super::steps::{self, Step, movement};
 use crate::graph::{Function, ValueId, ValueType};
@@ -75,9 +75,9 @@ pub(super) fn plan(function: &Function) -> Result<Plan> {
         steps.extend(built.map(|(step, outputs)| Planned { name, step, outputs }));
         planner.free_dead(i);
     }
-    let output = |planner: &mut Planner<'_>, id: ValueId| match function.value(id).ty {
-        ValueType::Tensor(_) => planner.operand(id).map(Some),
-        _ => Ok(planner.places[id.0]),
+    let output = |planner: &mut Planner<'_>, id: ValueId| match has_elements(function.value(id)) {
+        true => planner.operand(id).map(Some),
+        false => Ok(None),
     };
     let outputs = function.outputs.iter().map(|feature| {
         let name = &function.value(feature.value).name;
@@ -298,11 +298,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Places for the results that are tensors.
+    /// Places for the results that have elements.
     fn reserve_outputs(&mut self, node: Node<'_>) -> Found<Vec<Place>> {
-        let tensors =
-            node.operation.outputs.iter().filter(|id| node.value(**id).ty.tensor().is_some());
-        tensors.map(|&id| self.reserve(id)).collect()
+        let outputs = node.operation.outputs.iter();
+        outputs.filter(|id| has_elements(node.value(**id))).map(|&id| self.reserve(id)).collect()
     }
 
     /// The next item that writes a state.

@@ -94,32 +94,25 @@ impl View {
             let (now, later) = std::mem::take(&mut to).split_at_mut(run);
             copy_run(from, row + column as isize * stride, stride, now, convert);
             (to, column) = (later, 0);
-            for (at, (size, stride)) in at.iter_mut().zip(outer).rev() {
-                (*at, row) = (*at + 1, row + stride);
-                if *at < *size {
-                    break;
-                }
-                (*at, row) = (0, row - *size as isize * stride);
-            }
+            row += next(&mut at, outer);
         }
     }
 
     /// Puts elements where the view shows, `shift` elements further on: the opposite of reading.
     pub(super) fn write<T: Copy>(&self, from: &[T], to: &mut [T], shift: usize) {
-        if self.len == 0 {
-            return;
-        }
+        let one = (1, 1);
+        let (&(inner, stride), outer) = self.dims.split_last().unwrap_or((&one, &[]));
         let mut at = [0; RANK];
-        let mut place = (self.offset + shift) as isize;
-        for &element in &from[..self.len] {
-            to[place as usize] = element;
-            for (at, (size, stride)) in at.iter_mut().zip(&self.dims).rev() {
-                (*at, place) = (*at + 1, place + stride);
-                if *at < *size {
-                    break;
+        let mut row = (self.offset + shift) as isize;
+        for from in from[..self.len].chunks_exact(inner.max(1)) {
+            if stride == 1 {
+                to[row as usize..][..inner].copy_from_slice(from);
+            } else {
+                for (i, &element) in from.iter().enumerate() {
+                    to[(row + i as isize * stride) as usize] = element;
                 }
-                (*at, place) = (0, place - *size as isize * stride);
             }
+            row += next(&mut at, outer);
         }
     }
 
@@ -127,6 +120,19 @@ impl View {
     pub(super) fn copy<T: Copy + Send + Sync>(&self, from: &[T], to: &mut [T], shift: usize) {
         blocks::each(to, BLOCK, |start, block| self.read(from, start, block, shift, |x| x));
     }
+}
+
+/// Goes on to the next row; gives how far away that is.
+fn next(at: &mut [usize; RANK], outer: &[(usize, isize)]) -> isize {
+    let mut way = 0;
+    for (at, (size, stride)) in at.iter_mut().zip(outer).rev() {
+        (*at, way) = (*at + 1, way + stride);
+        if *at < *size {
+            break;
+        }
+        (*at, way) = (0, way - *size as isize * stride);
+    }
+    way
 }
 
 /// Every `stride`-th element from `first` on.
@@ -185,6 +191,15 @@ mod tests {
         ];
         for (name, shape, strides, offset, want) in cases {
             assert_eq!(all(&View::new(shape, strides, offset).unwrap(), &from), want, "{name}");
+        }
+        // What is written is what is read, wherever a view shows each element once.
+        for (name, shape, strides, offset, want) in
+            cases.into_iter().filter(|case| !case.2.contains(&0))
+        {
+            let (view, mut to) = (View::new(shape, strides, offset).unwrap(), vec![-1; 6]);
+            view.write(want, &mut to, 0);
+            assert_eq!(all(&view, &to), want, "{name}");
+            assert_eq!(to.iter().filter(|&&x| x == -1).count(), 6 - want.len(), "{name}");
         }
         let view = View::broadcast(&[2, 1], &[2, 2, 2]).unwrap();
         assert_eq!(all(&view, &[7, 8]), [7, 7, 8, 8, 7, 7, 8, 8]);

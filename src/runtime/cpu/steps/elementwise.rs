@@ -97,11 +97,7 @@ impl Program {
     /// Halves the work until a piece is small enough for one thread.
     fn share(&self, buffers: &Buffers, mut outs: Outs<'_>, start: usize, len: usize) {
         if len <= GRAIN {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || self.blocks(buffers, &mut outs, start, len),
-            );
-            return;
+            return self.blocks(buffers, &mut outs, start, len);
         }
         let half = (len / 2).next_multiple_of(BLOCK);
         let mut rest: Outs<'_> = Default::default();
@@ -114,7 +110,6 @@ impl Program {
         );
     }
 
-    #[inline(always)]
     fn blocks(&self, buffers: &Buffers, outs: &mut Outs<'_>, start: usize, len: usize) {
         let mut registers: Registers = [[0.0; BLOCK]; REGISTERS];
         let (mut done, mut before) = (0, &self.before[..]);
@@ -132,7 +127,6 @@ impl Program {
 
     /// All instructions work on whole blocks, of which only the first `len` elements mean anything:
     /// loops of constant length are the faster ones.
-    #[inline(always)]
     fn step(
         &self,
         instruction: &Instruction,
@@ -175,7 +169,6 @@ impl Program {
 }
 
 /// One register to write and others to read.
-#[inline(always)]
 fn split<const N: usize>(
     registers: &mut Registers,
     to: usize,
@@ -211,7 +204,6 @@ impl Out<'_> {
         }
     }
 
-    #[inline(always)]
     fn store(&mut self, at: usize, block: &[f32]) {
         let end = at + block.len();
         match self {

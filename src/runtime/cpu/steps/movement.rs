@@ -7,9 +7,9 @@ mod view;
 pub(in crate::runtime::cpu) use slice::update;
 
 use super::{Io, Step};
-use crate::graph::{DataType, ValueId, ValueType};
+use crate::graph::{DataType, ValueId};
 use crate::runtime::cpu::buffers::{Buffer, Buffers, Kind, Place};
-use crate::runtime::cpu::node::{Found, Node};
+use crate::runtime::cpu::node::{Found, Node, has_elements};
 use crate::runtime::cpu::plan::Planner;
 use crate::runtime::cpu::strided::View;
 
@@ -17,8 +17,8 @@ use crate::runtime::cpu::strided::View;
 /// where the operand lies.
 pub(in crate::runtime::cpu) fn viewed(node: Node<'_>) -> Option<ValueId> {
     let x = node.operation.argument("x")?;
-    let tensor = |id: ValueId| matches!(node.value(id).ty, ValueType::Tensor(_));
-    if !tensor(x) || node.operation.outputs.len() != 1 || !tensor(node.operation.outputs[0]) {
+    let lies = |id: ValueId| has_elements(node.value(id));
+    if !lies(x) || node.operation.outputs.len() != 1 || !lies(node.operation.outputs[0]) {
         return None;
     }
     let float = |dtype| matches!(dtype, DataType::Float16 | DataType::Float32);

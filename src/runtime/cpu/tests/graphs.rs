@@ -177,3 +177,30 @@ fn an_index_that_is_not_there_names_its_operation() {
     let why = ready.run(&inputs, &mut Tensors::new(), &mut Tensors::new()).unwrap_err();
     assert!(why.to_string().starts_with("gather `gather_0`: `indices` hold 9"), "{why}");
 }
+
+#[test]
+fn classes_get_labels_and_scores() {
+    let mut graph = Graph::new(25);
+    let x = graph.input(Float32, &[1, 3]);
+    let y = graph.op("softmax", &[("x", x)], &[]);
+    let names = ["cat", "dog", "cow"].map(str::to_owned).to_vec();
+    let classes = [("classes", Constant::Labels(crate::graph::Labels::Texts(names)))];
+    for id in graph.all("classify", &[("probabilities", y)], &classes) {
+        graph.output(id);
+    }
+    let (inputs, _) = draw(&graph.function, &mut Numbers(1));
+    let run = |backend: &dyn Backend| {
+        let mut ready = backend.prepare(&graph.function, &Shapes::new()).unwrap();
+        let mut outputs = Tensors::new();
+        ready.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();
+        let scores = outputs.values().find_map(|tensor| match &tensor.data {
+            Data::Scores(scores) => Some(scores.iter().map(|(_, score)| *score).sum::<f64>()),
+            _ => None,
+        });
+        let label = outputs.values().find(|tensor| matches!(tensor.data, Data::Label(_)));
+        (label.cloned().expect("a label"), scores.expect("scores"))
+    };
+    let (want, got) = (run(&Reference::default()), run(&Cpu));
+    assert_eq!(want.0, got.0);
+    assert!((got.1 - 1.0).abs() < 1e-6 && (want.1 - 1.0).abs() < 1e-6);
+}

@@ -1,6 +1,7 @@
 //! The functions of one and of two elements.
 
 use super::BLOCK;
+use crate::runtime::cpu::blocks::simd;
 use crate::runtime::cpu::math;
 
 type Block = [f32; BLOCK];
@@ -90,18 +91,14 @@ pub(super) enum Binary {
     Prelu,
 }
 
-#[inline(always)]
+/// f of each element, in vector code of its own.
 fn each(x: &Block, to: &mut Block, f: impl Fn(f32) -> f32) {
-    for i in 0..BLOCK {
-        to[i] = f(x[i]);
-    }
+    simd(|| to.iter_mut().zip(x).for_each(|(to, &x)| *to = f(x)));
 }
 
-#[inline(always)]
+/// f of each pair.
 fn both(x: &Block, y: &Block, to: &mut Block, f: impl Fn(f32, f32) -> f32) {
-    for i in 0..BLOCK {
-        to[i] = f(x[i], y[i]);
-    }
+    simd(|| to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = f(x, y)));
 }
 
 /// A flag.
@@ -133,7 +130,6 @@ fn floor(x: f32) -> f32 {
 }
 
 impl Unary {
-    #[inline(always)]
     pub(super) fn apply(self, x: &Block, to: &mut Block) {
         match self {
             Self::Abs => each(x, to, f32::abs),
@@ -199,7 +195,6 @@ impl Unary {
 }
 
 impl Binary {
-    #[inline(always)]
     pub(super) fn apply(self, x: &Block, y: &Block, to: &mut Block) {
         match self {
             Self::Add => both(x, y, to, |x, y| x + y),
