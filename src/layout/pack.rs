@@ -37,7 +37,12 @@ pub fn pack_groups(
     out: &mut [u8],
 ) {
     assert_eq!(codes.len(), rows * cols, "codes of a matrix [{rows}, {cols}]");
-    let inner: usize = lanes.shape(rows, cols)[1..].iter().product();
+    // All but the outermost of [`Lanes::shape`], without a vector: kernels pack small squares.
+    let [gn, gk] = lanes.group();
+    let inner = match lanes {
+        Lanes::Row | Lanes::O2 => cols * gn,
+        Lanes::K2 | Lanes::K4 => rows * gk,
+    };
     assert_eq!(out.len(), groups.len() * inner, "{lanes} groups {groups:?} of [{rows}, {cols}]");
     if codes.is_empty() {
         out.fill(0);
