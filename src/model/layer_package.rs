@@ -77,8 +77,8 @@ pub struct LayerPackage {
 
 /// Builds the layer package of these tensors, given in the order of their checkpoint.
 ///
-/// `X.bias` of length O joins `X.weight` of a linear layer or convolution. Input and output are of the
-/// weight's floating-point type.
+/// `X.bias` of length O and of the weight's type joins `X.weight` of a linear layer or convolution.
+/// Input and output are of that type too.
 ///
 /// # Errors
 /// [`Error::Usage`] where no tensor has a function, or too many roles are left to give each one.
@@ -150,7 +150,7 @@ impl Plan {
         }
         let mut plan = Self { layers, outcomes, notes: Vec::new() };
         plan.cap(tensors, options)?;
-        plan.join_biases(tensors, target);
+        plan.join_biases(tensors);
         if plan.layers.is_empty() {
             return Err(Error::Usage(match &options.layers {
                 Some(regex) => format!(
@@ -201,7 +201,7 @@ impl Plan {
         Ok(())
     }
 
-    fn join_biases(&mut self, tensors: &[Layer], target: Target) {
+    fn join_biases(&mut self, tensors: &[Layer]) {
         let by_name: HashMap<_, _> =
             tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
         for planned in &mut self.layers {
@@ -217,9 +217,8 @@ impl Plan {
                 continue;
             }
             let (of, is) = (weight.storage.dtype(), bias.storage.dtype());
-            if of != is && target < Target::Ios17 {
-                let why =
-                    format!("it is {is} beside a weight of {of}, and {target} wants one type");
+            if of != is {
+                let why = format!("it is {is} beside a weight of {of}; the two need one type");
                 self.outcomes[index] = Outcome::Left { why };
                 continue;
             }
@@ -450,18 +449,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bias_of_another_type_joins_only_where_the_target_mixes_types() {
+    fn a_bias_of_another_type_does_not_join() {
         let mut tensors = tensors(&[("fc.weight", &[32, 64]), ("fc.bias", &[32])], "float32");
         assert_eq!(tensors[0].storage.dtype(), DataType::Float32);
-        let package = layer_package(&tensors, Target::Ios16, &Options::default()).unwrap();
-        insta::assert_snapshot!(outcomes(&tensors, &package), @r"
-        fc.weight is fc_weight, Linear
-        fc.bias is left: it is fp16 beside a weight of fp32, and ios16 wants one type
-        ");
         let package = layer_package(&tensors, Target::Ios17, &Options::default()).unwrap();
         insta::assert_snapshot!(outcomes(&tensors, &package), @r"
         fc.weight is fc_weight, Linear
-        fc.bias is the bias of fc.weight
+        fc.bias is left: it is fp16 beside a weight of fp32; the two need one type
         ");
         tensors.truncate(0);
         let refused = layer_package(&tensors, Target::Ios18, &Options::default()).unwrap_err();
