@@ -7,7 +7,7 @@
 //! | `convert` | stored numbers → the type and shape that an input declares |
 //! | `draw` | numbers that depend on names alone |
 //! | [`choose`] | the function that is meant |
-//! | [`run`], [`Engine`] | steps through a backend, states carried from one to the next |
+//! | [`run()`], [`Engine`] | steps through a backend, states carried from one to the next |
 //! | [`write_outputs`] | what came out, as safetensors |
 //! | `describe` | what came out, for people and machines |
 //! | [`replace_file`] | a file that appears whole or not at all |

@@ -83,7 +83,7 @@ pub struct LayerPackage {
 /// # Errors
 /// [`Error::Usage`] where no tensor has a function, or too many roles are left to give each one.
 pub fn layer_package(tensors: &[Layer], target: Target, options: &Options) -> Result<LayerPackage> {
-    let mut plan = Plan::new(tensors, target, options)?;
+    let mut plan = Plan::new(tensors, options)?;
     let functions = target >= Target::Ios18;
     let used = plan.layers.iter().flat_map(|layer| [Some(layer.weight), layer.bias]).flatten();
     let features = (0..plan.layers.len()).flat_map(|n| [format!("x_{n}"), format!("y_{n}")]);
@@ -132,7 +132,7 @@ struct Planned {
 }
 
 impl Plan {
-    fn new(tensors: &[Layer], target: Target, options: &Options) -> Result<Self> {
+    fn new(tensors: &[Layer], options: &Options) -> Result<Self> {
         let chosen = |name: &str| options.layers.as_ref().is_none_or(|regex| regex.is_match(name));
         let mut outcomes = Vec::with_capacity(tensors.len());
         let mut layers = Vec::new();

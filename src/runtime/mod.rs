@@ -6,7 +6,7 @@
 //! | [`Backend`], [`Prepared`] | who evaluates: made ready once for fixed shapes, then run many times |
 //! | [`Reference`] | the definition: one short function for each operation, in f32 or as a device rounds |
 //! | [`Cpu`] | the same numbers fast: packed weights, fused chains, no allocation while it runs |
-//! | [`specialize`] | a function with every shape fixed and every constant folded |
+//! | [`specialize()`] | a function with every shape fixed and every constant folded |
 
 mod constant;
 pub mod cpu;

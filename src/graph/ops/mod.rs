@@ -8,7 +8,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`Row`], [`Param`], [`Kind`], [`Default`] | the form of a row |
+//! | [`Row`], [`Param`], [`Kind`], [`enum@Default`] | the form of a row |
 //! | [`mod@domain`] | element types of parameters, opset by opset |
 //! | `arguments` | what type inference sees: bound values, defaults, their checks |
 //! | `dims` | arithmetic on dimensions, none of which may overflow |

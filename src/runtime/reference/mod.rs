@@ -5,7 +5,7 @@
 //! | [`Reference`] | the backend |
 //! | [`Mode`] | how values are rounded |
 //! | [`Evaluator`], [`Step`] | a function made ready, and what an observer sees of it |
-//! | [`Call`], [`call`] | one operation on values: what `specialize` folds constants with |
+//! | [`Call`], [`call()`] | one operation on values: what `specialize` folds constants with |
 //! | `inputs` | whether what callers give is what the function declares |
 //! | `functions` | operation → function, the one place |
 //! | `ops` | the functions, a file for each family |
