@@ -235,6 +235,112 @@ fn inspect_shows_one_tensor_and_writes_csv() {
     assert_eq!(said.code, 4, "a machine's fault: {}", said.err);
 }
 
+/// The checkpoint of digits, quantized into `q`, and its package also in the open as `bare.mlpackage`.
+fn with_packages() -> Bench {
+    let bench = Bench::new();
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/digits.safetensors");
+    for output in ["q", "gone"] {
+        let said = bench.run(&["-q", "--min-elements", "512", "-o", output, digits]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    fs::rename(bench.path("gone/digits.mlpackage"), bench.path("bare.mlpackage")).unwrap();
+    fs::remove_dir_all(bench.path("gone")).unwrap();
+    bench
+}
+
+fn json(said: &Said) -> serde_json::Value {
+    serde_json::from_str(&said.out).expect("one document")
+}
+
+#[test]
+fn inspect_of_a_package_shows_the_model_and_of_a_folder_the_report() {
+    let bench = with_packages();
+    let bare = bench.run(&["inspect", "bare.mlpackage"]);
+    assert_eq!((bare.code, bare.err.as_str()), (0, ""));
+    for words in ["fc1_weight", "linear int8, channel", "ios18"] {
+        assert!(bare.out.contains(words), "{words} in {}", bare.out);
+    }
+    for words in [&["q/digits.mlpackage"][..], &["q/digits.mlpackage/"], &["q", "--model"]] {
+        let said = bench.run(&[&["inspect"], words].concat());
+        assert_eq!((said.code, &said.out), (0, &bare.out), "{words:?}: {}", said.err);
+    }
+    assert_eq!(bench.run(&["inspect", "bare.mlpackage", "--quiet"]).out, "");
+
+    let model = bench.run(&["inspect", "bare.mlpackage", "--json"]);
+    assert_eq!(bench.run(&["inspect", "q", "--model", "--json"]).out, model.out);
+    let model = json(&model);
+    assert_eq!(model["target"], "ios18");
+    let functions = model["functions"].as_array().expect("functions");
+    let first = functions.iter().find(|f| f["name"] == "fc1_weight").expect("the first layer");
+    assert_eq!(first["operations"]["linear"], 1);
+    assert_eq!(first["weights"][0]["storage"], "linear int8, channel");
+
+    for path in ["q", "q/report.json"] {
+        let report = json(&bench.run(&["inspect", path, "--json"]));
+        assert!(report["tensors"].is_array() && report["functions"].is_null(), "{path}: {report}");
+    }
+    // A flag about the report asks for the report, also of the package beside it.
+    let said = bench.run(&["inspect", "q/digits.mlpackage", "--tensor", "fc1.weight", "--json"]);
+    assert_eq!(json(&said)["name"], "fc1.weight", "{}", said.err);
+    for flag in [["--min-cosine", "0.9"], ["--max-kl", "1"], ["--min-sqnr", "1"]] {
+        let said = bench.run(&[&["inspect", "bare.mlpackage"][..], &flag].concat());
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "no limit is passed over: {flag:?}");
+        assert!(said.err.contains("there is no report.json"), "{}", said.err);
+    }
+}
+
+#[test]
+fn the_model_and_the_report_are_not_asked_for_at_once() {
+    let bench = with_packages();
+    #[rustfmt::skip]
+    let flags: [&[&str]; 5] = [
+        &["--min-cosine", "0.9"], &["--max-kl", "1"], &["--tensor", "fc1.weight"], &["--min-sqnr", "1"],
+        &["--csv", "all.csv"],
+    ];
+    for flag in flags {
+        for path in ["q", "bare.mlpackage"] {
+            let said = bench.run(&[&["inspect", path, "--model"], flag].concat());
+            let want = format!(
+                "error: --model shows what the package holds, and {} what the report says; give \
+                 one or the other\n",
+                flag[0]
+            );
+            assert_eq!((said.code, said.out.as_str(), said.err), (2, "", want));
+        }
+    }
+    assert!(!bench.path("all.csv").exists());
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_package_is_told() {
+    let bench = with_packages();
+    let blobs = bench.path("bare.mlpackage/Data/com.apple.CoreML/weights/weight.bin");
+    let mut bytes = fs::read(&blobs).unwrap();
+    bytes[4] = 1; // The version of blob files, which every weight comes from.
+    fs::write(&blobs, bytes).unwrap();
+
+    let said = bench.run(&["inspect", "bare.mlpackage", "--json"]);
+    assert_eq!((said.code, said.err.as_str()), (3, ""));
+    let document = json(&said);
+    assert_eq!(document["package"], "bare.mlpackage");
+    let findings = document["findings"].as_array().expect("findings");
+    assert!(findings.len() > 1, "{findings:?}");
+    let blamed = |name: &str| findings.iter().any(|finding| finding["function"] == name);
+    assert!(blamed("fc1_weight") && blamed("fc2_weight"), "{findings:?}");
+
+    for words in [&["inspect", "bare.mlpackage"][..], &["inspect", "bare.mlpackage", "--quiet"]] {
+        let said = bench.run(words);
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{words:?}");
+        let mut lines = said.err.lines();
+        let head = format!("error: bare.mlpackage: {} findings", findings.len());
+        assert_eq!(lines.next(), Some(head.as_str()));
+        for (line, finding) in lines.by_ref().zip(findings) {
+            assert!(line.contains(finding["found"].as_str().unwrap()), "{line}");
+        }
+        assert_eq!(said.err.lines().count(), 1 + findings.len(), "{}", said.err);
+    }
+}
+
 #[test]
 fn the_gate_fails_with_1_and_names_the_tensors() {
     let bench = Bench::new().with_report("out");

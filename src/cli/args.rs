@@ -176,13 +176,16 @@ Examples:
   quantize inspect model-linear-int8/
   quantize inspect model-linear-int8/ --tensor lm_head.weight
   quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
+  quantize inspect model-linear-int8/ --model
   quantize inspect other.mlpackage")]
 pub(crate) struct Inspect {
-    /// An output folder of quantize, the .mlpackage in it, or its report.json; or any .mlpackage
+    /// An output folder of quantize or its report.json, to see the report; or any .mlpackage, to see
+    /// what it holds. With a flag below that is about the report, the .mlpackage in an output folder
+    /// also means its report
     pub(crate) path: PathBuf,
-    /// Show what the package holds (functions, inputs, operations, weights, MACs), checked; also for
-    /// a package that has a report
-    #[arg(long, conflicts_with_all = ["tensor", "min_sqnr", "csv"])]
+    /// Show what the package of an output folder holds (functions, inputs, operations, weights,
+    /// MACs), checked
+    #[arg(long)]
     pub(crate) model: bool,
     /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
     /// only one

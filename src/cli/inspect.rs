@@ -50,9 +50,23 @@ fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a package stands alone: nothing beside it says what quantizing cost.
-fn is_bare_package(path: &Path) -> bool {
-    path.join(MANIFEST_PATH).is_file() && locate(path).is_err()
+/// Whether `path` names a package itself, not the output folder around it, whatever that is called.
+fn is_package(path: &Path) -> bool {
+    let is_named = path.extension().is_some_and(|extension| extension == "mlpackage");
+    path.join(MANIFEST_PATH).is_file()
+        || (is_named && path.is_dir() && !path.join("report.json").exists())
+}
+
+/// The flags, of those that were given, which ask something of the report.
+fn of_report(args: &Inspect) -> Vec<&'static str> {
+    let flags = [
+        ("--tensor", args.tensor.is_some()),
+        ("--min-sqnr", args.min_sqnr.is_some()),
+        ("--min-cosine", args.min_cosine.is_some()),
+        ("--max-kl", args.max_kl.is_some()),
+        ("--csv", args.csv.is_some()),
+    ];
+    flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
 }
 
 /// Prints the report, or one tensor of it, and holds it against the gate.
@@ -62,8 +76,16 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         min_cosine: finite("--min-cosine", args.min_cosine)?,
         max_kl: finite("--max-kl", args.max_kl)?,
     };
-    let of_report = args.tensor.is_some() || args.min_sqnr.is_some() || args.csv.is_some();
-    if args.model || (!of_report && is_bare_package(&args.path)) {
+    let of_report = of_report(args);
+    if args.model && !of_report.is_empty() {
+        let flags = of_report.join(", ");
+        return Err(Error::Usage(format!(
+            "--model shows what the package holds, and {flags} what the report says; give one or \
+             the other"
+        ))
+        .into());
+    }
+    if args.model || (of_report.is_empty() && is_package(&args.path)) {
         return model(args, global);
     }
     let report = Report::read(&args.path)?;
