@@ -90,7 +90,14 @@ impl Scope<'_, '_> {
             Kind::Input | Kind::State => &self.function.inputs,
         };
         let ty = &self.function.value(features[place].value).ty;
-        let seen = match described.r#type.as_ref().and_then(|ty| ty.r#type.as_ref()) {
+        let form = described.r#type.as_ref();
+        let seen = match form.and_then(|ty| ty.r#type.as_ref()) {
+            // The graph has no value for what is left out, and must not demand it in silence.
+            Some(_) if form.is_some_and(|ty| ty.is_optional) => Err(format!(
+                "it is optional, which cannot be read; convert the model with an {} that must be \
+                 given, without a default value",
+                kind.word()
+            )),
             Some(form) => held(form, ty, kind, self.target),
             None => Err("it is described without a type".into()),
         };
