@@ -251,16 +251,16 @@ pub(crate) struct Run {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Shown, worst first: each compressed weight beside the source's; each layer, fed with the source's
-activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output is a
-distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
+activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output
+is a distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
 --logits names it); whether the backends agree; and speed beside a probe of this machine.
 
-SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place of
-the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
+SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place
+of the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
 --golden N) is what outputs are compared with.
 
-Exit code 1 if a limit does not hold, the backends differ, an output is no longer finite, or a weight
-has no counterpart.
+Exit code 1 if a limit does not hold, the backends differ, an output is no longer finite, or a
+weight has no counterpart.
 
 Examples:
   quantize validate model-linear-int8/ --against model.safetensors

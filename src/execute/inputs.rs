@@ -43,7 +43,8 @@ impl Inputs {
         steps: Option<usize>,
     ) -> Result<Self> {
         let function = &program.functions[name];
-        let place = |key: &str| format!("{}, `{key}`", file.stem());
+        let file_name = name_of(file);
+        let place = |key: &str| format!("{file_name}, `{key}`");
         let features: BTreeMap<&str, &Feature> =
             function.inputs.iter().map(|f| (function.value(f.value).name.as_str(), f)).collect();
         // By step (None: every one) and input.
@@ -79,8 +80,7 @@ impl Inputs {
             (Some(asked), n) if n == 0 || asked <= n => asked,
             (Some(asked), n) => {
                 return Err(Error::Usage(format!(
-                    "--steps {asked}: {} has inputs of {n} steps",
-                    file.stem()
+                    "--steps {asked}: {file_name} has inputs of {n} steps"
                 )));
             }
         };
@@ -92,7 +92,7 @@ impl Inputs {
             for (input, tensor) in given.get(&Some(step)).into_iter().flatten() {
                 if tensors.insert(input.clone(), tensor.clone()).is_some() {
                     let found = format!("input `{input}` is given with and without a step");
-                    return Err(Error::input(file.stem(), found, "leave one of them out"));
+                    return Err(Error::input(&*file_name, found, "leave one of them out"));
                 }
             }
             let is_missing = |(input, feature): &(&&str, &&Feature)| {
@@ -104,12 +104,33 @@ impl Inputs {
                     1 => format!("input `{input}` of function `{name}` is missing"),
                     _ => format!("input `{input}` of function `{name}` is missing in step {step}"),
                 };
-                let remedy = format!("add a tensor `{input}` or `in.{input}`");
-                return Err(Error::input(file.stem(), found, remedy));
+                let remedy = format!("add a tensor `{input}` or `in.{input}`; {}", held(file));
+                return Err(Error::input(&*file_name, found, remedy));
             }
             Ok(tensors)
         };
         Ok(Self { steps: (0..count).map(step).collect::<Result<_>>()?, states })
+    }
+}
+
+/// A file's own name; a folder's, of several files.
+fn name_of(file: &Source) -> String {
+    let own = match file.files() {
+        [one] => one.path().file_name(),
+        _ => None,
+    };
+    own.map_or_else(|| file.stem().into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The first names in a file, for one who misses a name.
+fn held(file: &Source) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<_> =
+        file.tensors().iter().take(SHOWN).map(|tensor| format!("`{}`", tensor.name)).collect();
+    match file.tensors().len() {
+        0 => "the file is empty".into(),
+        n if n > SHOWN => format!("the file has {} and {} more", names.join(", "), n - SHOWN),
+        _ => format!("the file has {}", names.join(", ")),
     }
 }
 
@@ -185,12 +206,12 @@ mod tests {
         ];
         let told: Vec<String> = told.into_iter().map(|r| r.unwrap_err().to_string()).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
-        in: input `x` of function `a` is missing; add a tensor `x` or `in.x`
-        in: input `x` of function `a` is missing in step 0; add a tensor `x` or `in.x`
-        in, `x`: input `x` is given twice; leave one of them out
-        in: input `x` is given with and without a step; leave one of them out
-        --steps 2: in has inputs of 1 steps
-        in, `x`: input `x` is [1] in the file, and the function takes fp32[2]; store it as what function `a` declares
+        in.safetensors: input `x` of function `a` is missing; add a tensor `x` or `in.x`; the file has `b.in.x`
+        in.safetensors: input `x` of function `a` is missing in step 0; add a tensor `x` or `in.x`; the file has `step1.x`
+        in.safetensors, `x`: input `x` is given twice; leave one of them out
+        in.safetensors: input `x` is given with and without a step; leave one of them out
+        --steps 2: in.safetensors has inputs of 1 steps
+        in.safetensors, `x`: input `x` is [1] in the file, and the function takes fp32[2]; store it as what function `a` declares
         100000 steps are more than 65536
         ");
     }

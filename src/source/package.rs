@@ -55,6 +55,9 @@ fn unknown_fields(fields: Vec<String>) -> Vec<Finding> {
     fields.into_iter().map(|field| Finding { found: found(field), ..Finding::default() }).collect()
 }
 
+/// What would do, where a path leads to no package.
+const NAME_A_PACKAGE: &str = "name an .mlpackage, or an output folder of quantize";
+
 /// The package that `path` means.
 fn locate(path: &Path) -> Result<PathBuf> {
     if path.join(mlpackage::MANIFEST_PATH).is_file() {
@@ -68,11 +71,7 @@ fn locate(path: &Path) -> Result<PathBuf> {
             (true, false) => "this is a file, and a package is a folder",
             (true, true) => "there is no Manifest.json in it",
         };
-        return Err(Error::input(
-            shown,
-            found,
-            "name an .mlpackage, or an output folder of quantize",
-        ));
+        return Err(Error::input(shown, found, NAME_A_PACKAGE));
     }
     let unreadable = |source| Error::io("read", &shown, source);
     let mut found = Vec::new();
@@ -85,9 +84,11 @@ fn locate(path: &Path) -> Result<PathBuf> {
     match <[PathBuf; 1]>::try_from(found) {
         Ok([package]) => Ok(package),
         Err(found) => {
-            let count = found.len();
-            let found = format!("there are {count} packages in it");
-            Err(Error::input(shown, found, "name the one that is meant"))
+            let (found, remedy) = match found.len() {
+                0 => ("there is no package in it".into(), NAME_A_PACKAGE),
+                n => (format!("there are {n} packages in it"), "name the one that is meant"),
+            };
+            Err(Error::input(shown, found, remedy))
         }
     }
 }

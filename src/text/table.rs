@@ -1,6 +1,7 @@
 //! Tables with aligned columns, by display width.
 
 use super::printable;
+use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The side that a column's cells stand on.
@@ -13,9 +14,9 @@ enum Align {
 }
 
 /// A column: its heading, its side, and how far it may be shortened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    heading: &'static str,
+    heading: Cow<'static, str>,
     align: Align,
     least: Option<usize>,
     keep: Keep,
@@ -33,13 +34,25 @@ enum Keep {
 
 impl Column {
     /// A column of words.
-    pub fn left(heading: &'static str) -> Self {
-        Self { heading, align: Align::Left, least: None, keep: Keep::End, optional: false }
+    pub fn left(heading: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            heading: heading.into(),
+            align: Align::Left,
+            least: None,
+            keep: Keep::End,
+            optional: false,
+        }
     }
 
     /// A column of figures.
-    pub fn right(heading: &'static str) -> Self {
-        Self { heading, align: Align::Right, least: None, keep: Keep::End, optional: false }
+    pub fn right(heading: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            heading: heading.into(),
+            align: Align::Right,
+            least: None,
+            keep: Keep::End,
+            optional: false,
+        }
     }
 
     /// The column's cells may be shortened to this width where the terminal is narrow; their end

@@ -70,16 +70,33 @@ pub struct Options {
     pub speed: bool,
 }
 
+impl Options {
+    /// Words that contradict each other.
+    fn check(&self) -> Result<()> {
+        let has_reference = self.engines.contains(&Engine::Reference);
+        if self.mode != Mode::F32 && !has_reference {
+            let found = "--mode is how the reference rounds, and it does not run; add it to --on";
+            return Err(Error::Usage(found.into()));
+        }
+        let mut before = self.engines.iter().enumerate().map(|(i, e)| (e, &self.engines[..i]));
+        match before.find(|(engine, before)| before.contains(engine)) {
+            Some((engine, _)) => Err(Error::Usage(format!("--on names {engine} twice"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Validates a package. The verdict is [`Validation::judge`]'s.
 ///
 /// Functions are looked at one after the other: what is held at once is one function of the source in
 /// f32, and one decoded layer.
 ///
 /// # Errors
-/// [`Error::Usage`] for a function or an input that is not there, and for a source that has none of
-/// the compressed weights; as [`Package::open`],
+/// [`Error::Usage`] for a function, an input or an output that is not there, for a mode without the
+/// reference, a backend given twice, and for a source that has none of the compressed weights; as [`Package::open`],
 /// [`Source::open`] and the backends.
 pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation> {
+    options.check()?;
     let package = Package::open(&options.package)?;
     let program = &package.program;
     let against = options.against.as_deref().map(Against::open).transpose()?;
@@ -93,6 +110,13 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
         Some(name) => vec![choose(program, Some(name))?],
         None => program.functions.iter().map(|(name, f)| (name.as_str(), f)).collect(),
     };
+    for name in &options.logits {
+        let has =
+            |(_, f): &(&str, &Function)| f.outputs.iter().any(|o| f.value(o.value).name == *name);
+        if !functions.iter().any(has) {
+            return Err(Error::Usage(format!("--logits {name}: no function has such an output")));
+        }
+    }
     let words = input_words(options, &golden, &file, functions.len());
     let mut found = Validation::new(last_name(&package.dir), words);
     let golden_name = || golden.as_ref().map(|golden| last_name(&golden.path));

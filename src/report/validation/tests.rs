@@ -76,10 +76,11 @@ fn people_read_the_worst_first_and_the_verdict_last() {
 
     reference and cpu differ by 3.0e-7 of the largest element at most (main); one output compared
 
-    function  backend  median ms       p5 … p95  per second    moved   GB/s  of probe  GMAC/s  of probe
-    main      cpu          1.500  1.250 … 2.000  2000 items  3.0 MiB  2.100      10 %   2.000       2 %
+    function  cpu ms       p5 … p95  per second    moved   GB/s  of probe  GMAC/s  of probe
+    main       1.500  1.250 … 2.000  2000 items  3.0 MiB  2.100      10 %   2.000       2 %
+    median of runs on cpu
     probe, in this process: 21.00 GB/s read, 80.00 GMAC/s in f32, 2 threads
-    peak memory: 12.0 MiB (12,582,912 bytes)
+    peak memory, the probe's aside: 12.0 MiB (12,582,912 bytes)
 
     not proven: nothing ran on a device
     failed: layer bad.weight: 16.26 dB, less than 20 dB
@@ -95,6 +96,31 @@ fn a_thousand_layers_are_summed_up() {
     assert!(text.lines().count() < 70, "{text}");
     assert!(text.contains("and 980 more layers, the worst "), "{text}");
     assert!(text.contains("failed: and "), "{text}");
+}
+
+#[test]
+fn speed_has_a_row_for_each_function_and_says_what_is_left_out() {
+    let mut v = validation();
+    let speed = v.speed[0].clone();
+    let on = |i: u32, backend: &str, median_ms: f64| Speed {
+        function: format!("f{i}"),
+        backend: backend.into(),
+        median_ms,
+        ..speed.clone()
+    };
+    let pair = |i: u32| [on(i, "reference", 100.0 + f64::from(i)), on(i, "cpu", f64::from(i + 1))];
+    v.speed = (0..36).flat_map(pair).collect();
+    v.speed.push(on(99, "reference", 500.0));
+    let text = v.to_text(None);
+    let has = |words: &[&str]| {
+        text.lines().any(|line| line.split_whitespace().take(3).eq(words.iter().copied()))
+    };
+    assert!(has(&["f99", "500.0", "–"]), "{text}");
+    assert!(has(&["f35", "135.0", "36.00"]), "{text}");
+    assert!(!text.contains("\nf16 "), "{text}");
+    assert!(text.contains("and 17 functions that are faster on cpu\n"), "{text}");
+    assert!(text.contains("cpu: 36 functions, one run of each 666.0 ms\n"), "{text}");
+    assert!(text.contains("reference: 37 functions, one run of each 4730 ms\n"), "{text}");
 }
 
 #[test]

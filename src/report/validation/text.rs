@@ -178,8 +178,8 @@ impl Validation {
             );
         }
         out.push_str(
-            "(M6S numerics.md, M4 and M6: a Q15.16 accumulator, sticky infinity at 32768; GUIDE ch. 3 \
-             disputes it: an accumulator of f32 class)\n",
+            "(one study of the M4 and M6 found this, a Q15.16 accumulator; another source disputes it: an \
+             accumulator of f32 class)\n",
         );
         out
     }
@@ -188,10 +188,24 @@ impl Validation {
         if self.speed.is_empty() {
             return self.peak_text();
         }
-        let mut table = Table::new(vec![
-            Column::left("function").shrink_to(16),
-            Column::left("backend"),
-            Column::right("median ms"),
+        let mut backends: Vec<&str> = vec![];
+        for speed in &self.speed {
+            if !backends.contains(&speed.backend.as_str()) {
+                backends.push(&speed.backend);
+            }
+        }
+        // Rates are those of the backend named last, where it ran: by default cpu, the fast one.
+        let last = backends.last().copied().unwrap_or_default();
+        let elsewhere = |s: &&Speed| !self.on(last).any(|other| other.function == s.function);
+        let others = backends.iter().rev().skip(1).flat_map(|name| self.on(name)).filter(elsewhere);
+        let mut slowest: Vec<_> = self.on(last).chain(others).collect();
+        let mut seen = BTreeSet::new();
+        slowest.retain(|speed| seen.insert(&speed.function));
+        slowest.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
+
+        let mut columns = vec![Column::left("function").shrink_to(16)];
+        columns.extend(backends.iter().map(|name| Column::right(format!("{name} ms"))));
+        columns.extend([
             Column::right("p5 … p95").optional(),
             Column::right("per second"),
             Column::right("moved").optional(),
@@ -200,28 +214,18 @@ impl Validation {
             Column::right("GMAC/s"),
             Column::right("of probe").optional(),
         ]);
-        // Of many functions, the fastest backend's slowest; the others are sums.
-        let mut backends: Vec<(&str, f64)> = vec![];
-        for speed in &self.speed {
-            match backends.iter_mut().find(|(name, _)| *name == speed.backend) {
-                Some((_, all)) => *all += speed.median_ms,
-                None => backends.push((&speed.backend, speed.median_ms)),
-            }
-        }
-        let fastest = backends.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| *name);
-        let many = self.speed.len() > ROWS;
-        let shown = |speed: &&Speed| !many || Some(speed.backend.as_str()) == fastest;
-        let mut slowest: Vec<_> = self.speed.iter().filter(shown).collect();
-        slowest.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
+        let mut table = Table::new(columns);
         let share = |is: f64, best: Option<f64>| match best {
             Some(best) if best > 0.0 => format!("{:.0} %", is / best * 100.0),
             _ => "–".into(),
         };
         for speed in slowest.iter().take(ROWS) {
-            table.row(vec![
-                speed.function.clone(),
-                speed.backend.clone(),
-                figure(speed.median_ms),
+            let mut row = vec![speed.function.clone()];
+            row.extend(backends.iter().map(|backend| {
+                let same = self.on(backend).find(|other| other.function == speed.function);
+                same.map_or("–".into(), |same| figure(same.median_ms))
+            }));
+            row.extend([
                 format!("{} … {}", figure(speed.p5_ms), figure(speed.p95_ms)),
                 format!("{} {}", figure(speed.units_per_second), speed.unit),
                 size(speed.bytes_moved),
@@ -230,15 +234,24 @@ impl Validation {
                 figure(speed.gmac_per_second),
                 share(speed.gmac_per_second, self.probe.map(|p| p.gmac_per_second)),
             ]);
+            table.row(row);
         }
         let mut out = table.render(width);
         if let Some(more) = slowest.len().checked_sub(ROWS).filter(|more| *more > 0) {
-            let _ = writeln!(out, "and {more} faster ones");
+            let _ = writeln!(out, "and {more} functions that are faster on {last}");
         }
-        for (name, all) in backends.iter().filter(|_| many) {
-            let functions = self.speed.len() / backends.len();
-            let _ =
-                writeln!(out, "{name}: {functions} functions, one run of each {} ms", figure(*all));
+        let _ = match backends.len() {
+            1 => writeln!(out, "median of runs on {last}"),
+            _ => writeln!(out, "medians; p5 … p95 and what follows are of {last}"),
+        };
+        for backend in backends.iter().filter(|_| slowest.len() > 1) {
+            let all: f64 = self.on(backend).map(|speed| speed.median_ms).sum();
+            let functions = self.on(backend).count();
+            let _ = writeln!(
+                out,
+                "{backend}: {functions} functions, one run of each {} ms",
+                figure(all)
+            );
         }
         if let Some(probe) = &self.probe {
             let _ = writeln!(
@@ -252,9 +265,16 @@ impl Validation {
         out + &self.peak_text()
     }
 
+    /// What was measured on one backend.
+    fn on<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a Speed> {
+        self.speed.iter().filter(move |speed| speed.backend == backend)
+    }
+
     fn peak_text(&self) -> String {
-        let peak =
-            self.peak_memory_bytes.map(|bytes| format!("peak memory: {}\n", exact_size(bytes)));
+        let without = if self.probe.is_some() { ", the probe's aside" } else { "" };
+        let peak = self
+            .peak_memory_bytes
+            .map(|bytes| format!("peak memory{without}: {}\n", exact_size(bytes)));
         peak.unwrap_or_default()
     }
 }
