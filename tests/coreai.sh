@@ -17,7 +17,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/layers" "$work/results"
-TWOLANE_COREAI="$work/layers" cargo test -q --locked --test coreai -- --ignored --exact layers_for_the_oracle
+TWOLANE_COREAI="$work/layers" cargo test -q --locked --test coreai -- --exact layers_for_the_oracle
 "$venv/bin/python" "$oracle" layer "$work"/layers/*.safetensors -d "$work/results" --check
 "$venv/bin/python" fixtures/coreai/join.py "$work/results" "$work/joined.safetensors"
 if [ "${1:-}" = --renew ]; then
