@@ -7,7 +7,7 @@
 
 use super::coded::{COLUMNS, Chosen, Coded, Decoder, Gathered, Integers, Itself, Meaning, Shifted};
 use super::coded::{Sixteen, quads, with_decoder};
-use super::kernel::{Kernel, PANELS, ROWS, Simd, Sums, Work};
+use super::kernel::{Floats, Kernel, PANELS, ROWS, Simd, Sums, Work, tile};
 use super::output::Sink;
 use super::{jobs, tiles};
 use std::ops::Range;
@@ -169,7 +169,7 @@ impl<S: Simd> tiles::Tiles for Tiles<'_, S> {
     fn tile<const M: usize>(&mut self, first: usize) {
         let x = &self.x[first * self.cols..].as_chunks::<M>().0[self.from..][..self.w[0].len()];
         let sums = self.sums[first..].first_chunk_mut().expect("a row of sums for each row");
-        self.s.tile::<M>(self.w, x, sums);
+        tile(Floats(self.s), self.w, x, sums);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products of integers: exact sums in i32, scaled once at the end.
 
 use super::coded::{Coded, Integer, Meaning, quads};
-use super::kernel::{Dot, IntegerWork, Kernel, PANELS, Quad, ROWS, Simd, Sums};
+use super::kernel::{Dot, IntegerWork, Kernel, PANELS, Quad, Quads, ROWS, Simd, Sums, tile};
 use super::output::Sink;
 use super::{Codes, jobs, tiles};
 use rayon::prelude::*;
@@ -197,14 +197,14 @@ impl<D: Dot> tiles::Tiles for Tiles<'_, D> {
         let [a, b] = &mut self.room;
         let packed = matches!(coded.meaning, Meaning::Integers(_));
         if packed && taken_apart {
-            d.tile([a.as_chunks().0, b.as_chunks().0], x, &mut sums);
+            tile(Quads(d), [a.as_chunks().0, b.as_chunks().0], x, &mut sums);
         } else {
             let piece = if packed { PIECE } else { coded.units().max(1) };
             for from in (0..coded.units()).step_by(piece) {
                 let units = from..coded.units().min(from + piece);
                 let x = &x[4 * units.start..4 * units.end];
                 let first = codes(d, coded, pair[0], units.clone(), a);
-                d.tile([first, codes(d, coded, pair[1], units, b)], x, &mut sums);
+                tile(Quads(d), [first, codes(d, coded, pair[1], units, b)], x, &mut sums);
             }
         }
         let fresh = if self.pair[0] == self.pair[1] { 1 } else { PANELS };
@@ -276,7 +276,7 @@ impl IntegerWork for SumPanel<'_> {
     fn run<D: Dot>(self, d: D) -> bool {
         let w = codes(d, self.coded, self.panel, 0..self.coded.units(), self.scratch);
         let mut sums = [[[0; ROWS]; PANELS]];
-        d.tile([w, w], self.ones, &mut sums);
+        tile(Quads(d), [w, w], self.ones, &mut sums);
         self.sums.copy_from_slice(&sums[0][0]);
         w.as_flattened().iter().fold(true, |narrow, &code| narrow & (code != 0x80))
     }

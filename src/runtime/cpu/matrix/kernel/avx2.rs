@@ -1,9 +1,8 @@
 //! Sixteen lanes as two AVX2 vectors, with FMA and F16C.
 #![allow(unsafe_code)]
-// Iterators are closures: one that is not inlined would lose the processor's instructions.
-#![allow(clippy::needless_range_loop)]
 
-use super::{PANELS, Quad, ROWS, Simd, Sums, Table, Work};
+use super::lanes::Table;
+use super::{Dot, Quad, ROWS, Simd, Work};
 use std::arch::x86_64::*;
 use std::hint::black_box;
 
@@ -12,23 +11,9 @@ use std::hint::black_box;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
+token!(Avx2(()): "avx2" "fma" "f16c");
+
 impl Avx2 {
-    pub(super) fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
-        has.then_some(Self(()))
-    }
-
-    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn inner<W: Work>(lanes: Avx2, work: W) -> W::Output {
-            work.run(lanes)
-        }
-        // SAFETY: `self` exists, so the processor has AVX2, FMA and F16C.
-        unsafe { inner(self, work) }
-    }
-
     /// Eight FP16 numbers from `i` on.
     #[inline(always)]
     fn half_from(self, bits: &[u16; ROWS], i: usize) -> __m256 {
@@ -48,37 +33,16 @@ impl Avx2 {
         }
     }
 
-    /// Byte `c` of every 32-bit lane as a signed integer times 2²⁴.
+    /// `table[low four bits]` of eight lanes.
     #[inline(always)]
-    fn signed_column(self, codes: __m256i, c: usize) -> __m256 {
-        // SAFETY: `self` exists, so the processor has AVX2.
-        unsafe {
-            let top = _mm256_set1_epi32(255 << 24);
-            let column = match c {
-                0 => _mm256_slli_epi32::<24>(codes),
-                1 => _mm256_and_si256(_mm256_slli_epi32::<16>(codes), top),
-                2 => _mm256_and_si256(_mm256_slli_epi32::<8>(codes), top),
-                _ => _mm256_and_si256(codes, top),
-            };
-            _mm256_cvtepi32_ps(column)
-        }
-    }
-
-    /// `table[byte c]` of every 32-bit lane, for bytes below 16.
-    #[inline(always)]
-    fn picked_column(self, codes: __m256i, c: usize, table: [__m256; 2]) -> __m256 {
+    fn entry_of(self, index: __m256i, table: [__m256; 2]) -> __m256 {
         // SAFETY: `self` exists, so the processor has AVX2. Permutations read the low three bits of an
         // index, and blending the sign, to which the fourth bit is shifted.
         unsafe {
-            let (index, high) = match c {
-                0 => (codes, _mm256_slli_epi32::<28>(codes)),
-                1 => (_mm256_srli_epi32::<8>(codes), _mm256_slli_epi32::<20>(codes)),
-                2 => (_mm256_srli_epi32::<16>(codes), _mm256_slli_epi32::<12>(codes)),
-                _ => (_mm256_srli_epi32::<24>(codes), _mm256_slli_epi32::<4>(codes)),
-            };
             let below = _mm256_permutevar8x32_ps(table[0], index);
             let above = _mm256_permutevar8x32_ps(table[1], index);
-            _mm256_blendv_ps(below, above, _mm256_castsi256_ps(high))
+            let high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+            _mm256_blendv_ps(below, above, high)
         }
     }
 
@@ -113,29 +77,14 @@ impl Avx2 {
         // SAFETY: `self` exists, so the processor has AVX2.
         unsafe { _mm256_setr_ps(a, b, c, d, e, f, g, h) }
     }
-
-    /// `low + 16 · crumb i`.
-    #[inline(always)]
-    fn join_half(self, low: __m256i, crumbs: __m256i, i: usize) -> __m256i {
-        // SAFETY: `self` exists, so the processor has AVX2.
-        unsafe {
-            let crumbs = match i {
-                0 => _mm256_slli_epi16::<4>(crumbs),
-                1 => _mm256_slli_epi16::<2>(crumbs),
-                2 => crumbs,
-                _ => _mm256_srli_epi16::<2>(crumbs),
-            };
-            _mm256_or_si256(low, _mm256_and_si256(crumbs, _mm256_set1_epi8(0x30)))
-        }
-    }
 }
 
 /// Wraps intrinsics on each half as methods. No closures: one that is not inlined would be compiled
 /// without these instructions.
 macro_rules! halves {
-    ($($name:ident($($arg:ident),*) -> $Type:ty = $intrinsic:expr;)*) => {$(
+    ($($name:ident $(<$N:ident>)? ($($arg:ident: $Arg:ty),*) -> $Out:ty = $intrinsic:expr;)*) => {$(
         #[inline(always)]
-        fn $name(self, $($arg: [$Type; 2]),*) -> [$Type; 2] {
+        fn $name $(<const $N: i32>)? (self, $($arg: [$Arg; 2]),*) -> [$Out; 2] {
             // SAFETY: `self` exists, so the processor has AVX2 and FMA.
             unsafe {
                 [
@@ -147,31 +96,22 @@ macro_rules! halves {
     )*};
 }
 
-/// A row for each of the four columns of a quad, each of two halves.
-macro_rules! columns {
-    ($method:ident($self:ident, $codes:ident $(, $arg:expr)*)) => {
-        [
-            [$self.$method($codes[0], 0 $(, $arg)*), $self.$method($codes[1], 0 $(, $arg)*)],
-            [$self.$method($codes[0], 1 $(, $arg)*), $self.$method($codes[1], 1 $(, $arg)*)],
-            [$self.$method($codes[0], 2 $(, $arg)*), $self.$method($codes[1], 2 $(, $arg)*)],
-            [$self.$method($codes[0], 3 $(, $arg)*), $self.$method($codes[1], 3 $(, $arg)*)],
-        ]
-    };
-}
-
 impl Simd for Avx2 {
     type Row = [__m256; 2];
     type Codes = [__m256i; 2];
     const TILE: usize = 6;
+    const BOTH: bool = false;
 
     halves! {
-        add(a, b) -> __m256 = _mm256_add_ps(a, b);
-        sub(a, b) -> __m256 = _mm256_sub_ps(a, b);
-        mul(a, b) -> __m256 = _mm256_mul_ps(a, b);
-        fma(sum, a, b) -> __m256 = _mm256_fmadd_ps(a, b, sum);
-        low(codes) -> __m256i = _mm256_and_si256(codes, _mm256_set1_epi8(15));
-        high(codes) -> __m256i =
-            _mm256_and_si256(_mm256_srli_epi16::<4>(codes), _mm256_set1_epi8(15));
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        fma(sum: __m256, a: __m256, b: __m256) -> __m256 = _mm256_fmadd_ps(a, b, sum);
+        and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
+        or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        up<N>(codes: __m256i) -> __m256i = _mm256_slli_epi32::<N>(codes);
+        down<N>(codes: __m256i) -> __m256i = _mm256_srli_epi32::<N>(codes);
+        number(codes: __m256i) -> __m256 = _mm256_cvtepi32_ps(codes);
     }
 
     #[inline(always)]
@@ -223,8 +163,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn join(self, low: Self::Codes, crumbs: Self::Codes, i: usize) -> Self::Codes {
-        [self.join_half(low[0], crumbs[0], i), self.join_half(low[1], crumbs[1], i)]
+    fn lanes(self, x: u32) -> Self::Codes {
+        // SAFETY: `self` exists, so the processor has AVX2.
+        unsafe { [_mm256_set1_epi32(x as i32); 2] }
+    }
+
+    #[inline(always)]
+    fn entry(self, codes: Self::Codes, table: Self::Row) -> Self::Row {
+        [self.entry_of(codes[0], table), self.entry_of(codes[1], table)]
     }
 
     #[inline(always)]
@@ -234,16 +180,6 @@ impl Simd for Avx2 {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
             [_mm256_shuffle_epi8(table, codes[0]), _mm256_shuffle_epi8(table, codes[1])]
         }
-    }
-
-    #[inline(always)]
-    fn signed(self, codes: Self::Codes) -> [Self::Row; 4] {
-        columns!(signed_column(self, codes))
-    }
-
-    #[inline(always)]
-    fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4] {
-        columns!(picked_column(self, codes, table))
     }
 
     #[inline(always)]
@@ -266,29 +202,5 @@ impl Simd for Avx2 {
             [self.entries(&quad, 0, 2, table), self.entries(&quad, 8, 2, table)],
             [self.entries(&quad, 0, 3, table), self.entries(&quad, 8, 3, table)],
         ]
-    }
-
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[[f32; ROWS]]; PANELS],
-        x: &[[f32; M]],
-        sums: &mut [Sums<f32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            let mut lanes = [self.splat(0.0); M];
-            for i in 0..M {
-                lanes[i] = self.get(&sums[i][p]);
-            }
-            for (w, x) in w.iter().zip(x) {
-                let w = self.get(w);
-                for i in 0..M {
-                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i]));
-                }
-            }
-            for i in 0..M {
-                self.put(lanes[i], &mut sums[i][p]);
-            }
-        }
     }
 }

@@ -12,10 +12,33 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `portable` | plain Rust: the definition of all the others |
-//! | `avx2`, `avx2_dot` | AVX2, FMA and F16C; pairs, widened pairs, and AVX-VNNI |
+//! | `lanes` | those operations, and what is made of them |
+//! | `tile` | the loop of products of many rows |
+//! | `portable` | plain Rust |
+//! | `avx2`, `avx2_dot` | AVX2, FMA and F16C; widened pairs, pairs, and AVX-VNNI |
 //! | `avx512` | AVX-512 with VNNI |
 //! | `neon` | NEON, with and without dot products |
+
+/// Detects a processor's features, and runs work where they are enabled.
+#[cfg(target_arch = "x86_64")]
+macro_rules! token {
+    ($Token:ident($field:expr): $($feature:tt)+) => {
+        impl $Token {
+            pub(super) fn detect() -> Option<Self> {
+                ($(is_x86_feature_detected!($feature))&&+).then_some(Self($field))
+            }
+
+            pub(super) fn run<W: Work>(self, work: W) -> W::Output {
+                #[target_feature($(enable = $feature),+)]
+                fn inner<W: Work>(lanes: impl Simd, work: W) -> W::Output {
+                    work.run(lanes)
+                }
+                // SAFETY: `self` exists, so the processor has these features.
+                unsafe { inner(self.simd(), work) }
+            }
+        }
+    };
+}
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,11 +46,16 @@ mod avx2;
 mod avx2_dot;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
 #[cfg(test)]
 mod tests;
+mod tile;
+
+pub(super) use lanes::{Dot, IntegerWork, SIGNED_UNIT, Simd, Table, Work};
+pub(super) use tile::{Floats, Quads, tile};
 
 /// Rows of a panel.
 pub(super) const ROWS: usize = 16;
@@ -51,13 +79,13 @@ enum Isa {
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
-    AvxVnni(avx2::Avx2, avx2_dot::AvxVnni),
+    AvxVnni(avx2_dot::AvxVnni),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon),
     #[cfg(target_arch = "aarch64")]
-    NeonDot(neon::Neon, neon::NeonDot),
+    NeonDot(neon::NeonDot),
 }
 
 impl Kernel {
@@ -75,22 +103,20 @@ impl Kernel {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = avx2::Avx2::detect();
             all.extend(avx512::Avx512::detect().map(Isa::Avx512));
-            all.extend(avx2.zip(avx2_dot::AvxVnni::detect()).map(|(a, v)| Isa::AvxVnni(a, v)));
-            all.extend(avx2.map(Isa::Avx2));
+            all.extend(avx2_dot::AvxVnni::detect().map(Isa::AvxVnni));
+            all.extend(avx2::Avx2::detect().map(Isa::Avx2));
         }
         #[cfg(target_arch = "aarch64")]
         {
-            let neon = neon::Neon::detect();
-            all.extend(neon.zip(neon::NeonDot::detect()).map(|(n, d)| Isa::NeonDot(n, d)));
-            all.extend(neon.map(Isa::Neon));
+            all.extend(neon::NeonDot::detect().map(Isa::NeonDot));
+            all.extend(neon::Neon::detect().map(Isa::Neon));
         }
         all.push(Isa::Portable);
         all.into_iter().map(Self).collect()
     }
 
-    /// Plain Rust, on any processor: the definition of all the others.
+    /// Plain Rust, on any processor.
     pub fn portable() -> Self {
         Self(Isa::Portable)
     }
@@ -117,11 +143,15 @@ impl Kernel {
         match self.0 {
             Isa::Portable => work.run(portable::Portable),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(avx2) | Isa::AvxVnni(avx2, _) => avx2.run(work),
+            Isa::Avx2(avx2) => avx2.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(vnni) => vnni.run(work),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(avx512) => avx512.run(work),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(neon) | Isa::NeonDot(neon, _) => work.run(neon),
+            Isa::Neon(neon) => work.run(neon),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot(dot) => work.run(dot.simd()),
         }
     }
 
@@ -133,129 +163,17 @@ impl Kernel {
         match self.0 {
             Isa::Portable => work.run(portable::Portable),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(avx2) if narrow => avx2_dot::Pairs(avx2).run(work),
+            Isa::Avx2(avx2) if narrow => avx2.run(lanes::With(avx2_dot::Pairs(avx2), work)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(avx2) => avx2_dot::Widened(avx2).run(work),
+            Isa::Avx2(avx2) => avx2.run(lanes::With(avx2, work)),
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni(_, vnni) => vnni.run(work),
+            Isa::AvxVnni(vnni) => vnni.run(lanes::With(vnni, work)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(avx512) => avx512.run_integer(work),
+            Isa::Avx512(avx512) => avx512.run(lanes::With(avx512, work)),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(neon) => work.run(neon),
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot(_, dot) => work.run(dot),
+            Isa::NeonDot(dot) => work.run(dot),
         }
     }
-}
-
-/// Work in f32 that is compiled once for each kind of lanes. `run` and everything generic below it
-/// is `#[inline(always)]`: only what is inlined may use the processor's own instructions.
-pub(super) trait Work {
-    type Output;
-    fn run<S: Simd>(self, s: S) -> Self::Output;
-}
-
-/// The same for integers.
-pub(super) trait IntegerWork {
-    type Output;
-    fn run<D: Dot>(self, d: D) -> Self::Output;
-}
-
-/// Sixteen f32 lanes, and the codes that become such lanes.
-pub(super) trait Simd: Copy {
-    /// Sixteen numbers, one a row.
-    type Row: Copy;
-    /// A quad of codes.
-    type Codes: Copy;
-    /// Rows of activations that a [`Self::tile`] takes at most.
-    const TILE: usize;
-
-    fn splat(self, x: f32) -> Self::Row;
-    fn get(self, x: &[f32; ROWS]) -> Self::Row;
-    fn put(self, x: Self::Row, out: &mut [f32; ROWS]);
-    /// Sixteen FP16 numbers, exactly.
-    fn half(self, bits: &[u16; ROWS]) -> Self::Row;
-    /// Sixteen small integers.
-    fn small(self, x: &[i8; ROWS]) -> Self::Row;
-    fn add(self, a: Self::Row, b: Self::Row) -> Self::Row;
-    fn sub(self, a: Self::Row, b: Self::Row) -> Self::Row;
-    fn mul(self, a: Self::Row, b: Self::Row) -> Self::Row;
-    /// `sum + a · b`, rounded once or twice.
-    fn fma(self, sum: Self::Row, a: Self::Row, b: Self::Row) -> Self::Row;
-
-    fn load(self, quad: &Quad) -> Self::Codes;
-    fn store(self, codes: Self::Codes, out: &mut Quad);
-    /// The low four bits of each byte.
-    fn low(self, codes: Self::Codes) -> Self::Codes;
-    /// The high four bits of each byte.
-    fn high(self, codes: Self::Codes) -> Self::Codes;
-    /// `low + 16 · (bits 2i and 2i + 1 of crumbs)`: codes of six bits.
-    fn join(self, low: Self::Codes, crumbs: Self::Codes, i: usize) -> Self::Codes;
-    /// `table[code]` for codes below 16.
-    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes;
-    /// Codes as signed integers times 2²⁴ (as the top byte of 32 bits they need no shift back), column by
-    /// column.
-    fn signed(self, codes: Self::Codes) -> [Self::Row; 4];
-    /// `table[code]` for codes below 16, column by column.
-    fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4];
-    /// `table[code]` for codes below `size`, a constant wherever this is called, and a table of FP16
-    /// numbers, column by column.
-    fn choose(self, codes: Self::Codes, table: &[u16; 256], size: usize) -> [Self::Row; 4];
-    /// `table[start[row] + code]`, column by column.
-    fn gather(self, codes: Self::Codes, table: &Table<'_>) -> [Self::Row; 4];
-
-    /// `sums[i] += Σ_k w[panel][k] · x[k][i]`, all of one length.
-    fn tile<const M: usize>(
-        self,
-        w: [&[[f32; ROWS]]; PANELS],
-        x: &[[f32; M]],
-        sums: &mut [Sums<f32>; M],
-    );
-}
-
-/// What [`Simd::signed`] multiplies integers by.
-pub(super) const SIGNED_UNIT: f32 = 16_777_216.0;
-
-/// A table that [`Simd::gather`] reads: for each row, the 256 entries that a byte can choose from.
-pub(super) struct Table<'a>([&'a [f32; 256]; ROWS]);
-
-impl<'a> Table<'a> {
-    /// # Panics
-    /// If a byte could reach beyond `entries`.
-    #[inline(always)]
-    pub(super) fn new(entries: &'a [f32], start: &[u32; ROWS]) -> Self {
-        let from = |start: u32| entries.get(start as usize..).and_then(<[f32]>::first_chunk);
-        let reach = "256 entries from each start on";
-        let mut rows = [from(start[0]).expect(reach); ROWS];
-        for (row, &start) in rows.iter_mut().zip(start) {
-            *row = from(start).expect(reach);
-        }
-        Self(rows)
-    }
-
-    /// The entry of row `n` for byte `c` of its 32-bit lane.
-    #[inline(always)]
-    fn entry(&self, codes: &Quad, n: usize, c: usize) -> f32 {
-        self.0[n][usize::from(codes[4 * n + c])]
-    }
-}
-
-/// Exact sums of products of INT8.
-pub(super) trait Dot: Copy {
-    /// The lanes that make panels of codes.
-    type Simd: Simd;
-    /// Takes activations plus 128, as unsigned bytes, and returns the sums with those.
-    const UNSIGNED: bool;
-    /// Rows of activations that a [`Self::tile`] takes at most.
-    const TILE: usize;
-
-    fn simd(self) -> Self::Simd;
-
-    /// `sums[i] += Σ_k w[panel][k] · x[k][i]`, all of one length, modulo 2³².
-    fn tile<const M: usize>(
-        self,
-        w: [&[Quad]; PANELS],
-        x: &[[[u8; 4]; M]],
-        sums: &mut [Sums<i32>; M],
-    );
 }

@@ -1,9 +1,8 @@
 //! Sixteen lanes as four NEON vectors, and INT8 products with and without dot product instructions.
 #![allow(unsafe_code)]
-// Iterators are closures: one that is not inlined would lose the processor's instructions.
-#![allow(clippy::needless_range_loop)]
 
-use super::{Dot, PANELS, Quad, ROWS, Simd, Sums, Table};
+use super::lanes::Table;
+use super::{Dot, Quad, ROWS, Simd};
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 use std::array::from_fn;
@@ -30,9 +29,9 @@ impl NeonDot {
 
 /// Wraps intrinsics on each quarter as methods.
 macro_rules! quarters {
-    ($($name:ident($($arg:ident),*) -> $Type:ty = $intrinsic:expr;)*) => {$(
+    ($($name:ident $(<$N:ident>)? ($($arg:ident: $Arg:ty),*) -> $Out:ty = $intrinsic:expr;)*) => {$(
         #[inline(always)]
-        fn $name(self, $($arg: [$Type; 4]),*) -> [$Type; 4] {
+        fn $name $(<const $N: i32>)? (self, $($arg: [$Arg; 4]),*) -> [$Out; 4] {
             from_fn(|i| {
                 $(let $arg = $arg[i];)*
                 // SAFETY: `self` exists, so the processor has NEON.
@@ -44,16 +43,24 @@ macro_rules! quarters {
 
 impl Simd for Neon {
     type Row = [float32x4_t; 4];
-    type Codes = [uint8x16_t; 4];
+    type Codes = [uint32x4_t; 4];
     const TILE: usize = 4;
+    const BOTH: bool = false;
 
     quarters! {
-        add(a, b) -> float32x4_t = vaddq_f32(a, b);
-        sub(a, b) -> float32x4_t = vsubq_f32(a, b);
-        mul(a, b) -> float32x4_t = vmulq_f32(a, b);
-        fma(sum, a, b) -> float32x4_t = vfmaq_f32(sum, a, b);
-        low(codes) -> uint8x16_t = vandq_u8(codes, vdupq_n_u8(15));
-        high(codes) -> uint8x16_t = vshrq_n_u8::<4>(codes);
+        add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
+        sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
+        mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
+        fma(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t =
+            vfmaq_f32(sum, a, b);
+        and(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vandq_u32(a, b);
+        or(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vorrq_u32(a, b);
+        up<N>(codes: uint32x4_t) -> uint32x4_t = vshlq_n_u32::<N>(codes);
+        down<N>(codes: uint32x4_t) -> uint32x4_t = vshrq_n_u32::<N>(codes);
+        // Bytes have a shift of their own.
+        high(codes: uint32x4_t) -> uint32x4_t =
+            vreinterpretq_u32_u8(vshrq_n_u8::<4>(vreinterpretq_u8_u32(codes)));
+        number(codes: uint32x4_t) -> float32x4_t = vcvtq_f32_s32(vreinterpretq_s32_u32(codes));
     }
 
     #[inline(always)]
@@ -92,29 +99,21 @@ impl Simd for Neon {
     #[inline(always)]
     fn load(self, quad: &Quad) -> Self::Codes {
         // SAFETY: `self` exists, so the processor has NEON; all loads lie in `quad`.
-        from_fn(|i| unsafe { vld1q_u8(quad.as_ptr().add(16 * i)) })
+        from_fn(|i| unsafe { vreinterpretq_u32_u8(vld1q_u8(quad.as_ptr().add(16 * i))) })
     }
 
     #[inline(always)]
     fn store(self, codes: Self::Codes, out: &mut Quad) {
         for (i, codes) in codes.into_iter().enumerate() {
             // SAFETY: `self` exists, so the processor has NEON; all stores lie in `out`.
-            unsafe { vst1q_u8(out.as_mut_ptr().add(16 * i), codes) }
+            unsafe { vst1q_u8(out.as_mut_ptr().add(16 * i), vreinterpretq_u8_u32(codes)) }
         }
     }
 
     #[inline(always)]
-    fn join(self, low: Self::Codes, crumbs: Self::Codes, i: usize) -> Self::Codes {
+    fn lanes(self, x: u32) -> Self::Codes {
         // SAFETY: `self` exists, so the processor has NEON.
-        from_fn(|j| unsafe {
-            let crumbs = match i {
-                0 => vshlq_n_u8::<4>(crumbs[j]),
-                1 => vshlq_n_u8::<2>(crumbs[j]),
-                2 => crumbs[j],
-                _ => vshrq_n_u8::<2>(crumbs[j]),
-            };
-            vorrq_u8(low[j], vandq_u8(crumbs, vdupq_n_u8(0x30)))
-        })
+        unsafe { [vdupq_n_u32(x); 4] }
     }
 
     #[inline(always)]
@@ -122,30 +121,12 @@ impl Simd for Neon {
         // SAFETY: `self` exists, so the processor has NEON; the load is of the table's 16 bytes.
         unsafe {
             let table = vld1q_u8(table.as_ptr());
-            codes.map(|codes| vqtbl1q_u8(table, codes))
+            codes.map(|codes| vreinterpretq_u32_u8(vqtbl1q_u8(table, vreinterpretq_u8_u32(codes))))
         }
     }
 
     #[inline(always)]
-    fn signed(self, codes: Self::Codes) -> [Self::Row; 4] {
-        // SAFETY: `self` exists, so the processor has NEON.
-        from_fn(|c| {
-            codes.map(|codes| unsafe {
-                let codes = vreinterpretq_s32_u8(codes);
-                let top = vdupq_n_s32(255 << 24);
-                let column = match c {
-                    0 => vshlq_n_s32::<24>(codes),
-                    1 => vandq_s32(vshlq_n_s32::<16>(codes), top),
-                    2 => vandq_s32(vshlq_n_s32::<8>(codes), top),
-                    _ => vandq_s32(codes, top),
-                };
-                vcvtq_f32_s32(column)
-            })
-        })
-    }
-
-    #[inline(always)]
-    fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4] {
+    fn entry(self, codes: Self::Codes, table: Self::Row) -> Self::Row {
         // A table of sixteen numbers is four vectors of bytes: the four bytes of a number are found
         // at four times its code.
         // SAFETY: `self` exists, so the processor has NEON.
@@ -156,20 +137,11 @@ impl Simd for Neon {
                 vreinterpretq_u8_f32(table[2]),
                 vreinterpretq_u8_f32(table[3]),
             );
-            let order = vreinterpretq_u8_u32(vdupq_n_u32(0x0302_0100));
-            from_fn(|c| {
-                codes.map(|codes| {
-                    let codes = vreinterpretq_u32_u8(vshlq_n_u8::<2>(codes));
-                    let byte = vdupq_n_u32(255);
-                    let column = match c {
-                        0 => vandq_u32(codes, byte),
-                        1 => vandq_u32(vshrq_n_u32::<8>(codes), byte),
-                        2 => vandq_u32(vshrq_n_u32::<16>(codes), byte),
-                        _ => vshrq_n_u32::<24>(codes),
-                    };
-                    let first = vreinterpretq_u8_u32(vmulq_n_u32(column, 0x0101_0101));
-                    vreinterpretq_f32_u8(vqtbl4q_u8(bytes, vaddq_u8(first, order)))
-                })
+            let order = vdupq_n_u32(0x0302_0100);
+            codes.map(|codes| {
+                let first = vmulq_n_u32(vandq_u32(codes, vdupq_n_u32(15)), 0x0404_0404);
+                let at = vreinterpretq_u8_u32(vorrq_u32(first, order));
+                vreinterpretq_f32_u8(vqtbl4q_u8(bytes, at))
             })
         }
     }
@@ -188,93 +160,34 @@ impl Simd for Neon {
         self.store(codes, &mut quad);
         from_fn(|c| self.get(&from_fn(|n| table.entry(&quad, n, c))))
     }
-
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[[f32; ROWS]]; PANELS],
-        x: &[[f32; M]],
-        sums: &mut [Sums<f32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            let mut lanes: [Self::Row; M] = from_fn(|i| self.get(&sums[i][p]));
-            for (w, x) in w.iter().zip(x) {
-                let w = self.get(w);
-                for i in 0..M {
-                    lanes[i] = self.fma(lanes[i], w, self.splat(x[i]));
-                }
-            }
-            for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                self.put(lanes, &mut sums[p]);
-            }
-        }
-    }
 }
 
-/// `SMULL`, then `SADALP`: a product of two INT8 fits 16 bits, and pairs of products are added to 32.
+/// Bytes 0 and 2 of each lane, then 1 and 3, widened to 16 bits, which their products fit; `SADALP`
+/// adds those in pairs.
 impl Dot for Neon {
     type Simd = Self;
     const UNSIGNED: bool = false;
-    const TILE: usize = 2;
+    const TILE: usize = 4;
 
     fn simd(self) -> Self {
         self
     }
 
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[Quad]; PANELS],
-        x: &[[[u8; 4]; M]],
-        sums: &mut [Sums<i32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            // SAFETY: `self` exists, so the processor has NEON; each load and store is of four sums.
-            unsafe {
-                // Two rows a vector, so that each row has two sums until the end.
-                let mut lanes = [[vdupq_n_s32(0); 8]; M];
-                for (w, x) in w.iter().zip(x) {
-                    let w = self.load(w).map(|w| vreinterpretq_s8_u8(w));
-                    for i in 0..M {
-                        let x = vreinterpret_s8_u32(vdup_n_u32(u32::from_le_bytes(x[i])));
-                        for (sums, w) in lanes[i].as_chunks_mut::<2>().0.iter_mut().zip(w) {
-                            sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(w), x));
-                            sums[1] = vpadalq_s16(sums[1], vmull_s8(vget_high_s8(w), x));
-                        }
-                    }
-                }
-                for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                    let four = sums[p].as_chunks_mut::<4>().0.iter_mut();
-                    for (four, lanes) in four.zip(lanes.as_chunks::<2>().0) {
-                        let sum = vpaddq_s32(lanes[0], lanes[1]);
-                        vst1q_s32(four.as_mut_ptr(), vaddq_s32(vld1q_s32(four.as_ptr()), sum));
-                    }
-                }
-            }
-        }
+    quarters! {
+        dot(sums: uint32x4_t, w: uint32x4_t, x: uint32x4_t) -> uint32x4_t = {
+            let [w, x] = [vreinterpretq_s16_u32(w), vreinterpretq_s16_u32(x)];
+            let even = vmulq_s16(
+                vshrq_n_s16::<8>(vshlq_n_s16::<8>(w)),
+                vshrq_n_s16::<8>(vshlq_n_s16::<8>(x)),
+            );
+            let odd = vmulq_s16(vshrq_n_s16::<8>(w), vshrq_n_s16::<8>(x));
+            let sums = vpadalq_s16(vreinterpretq_s32_u32(sums), even);
+            vreinterpretq_u32_s32(vpadalq_s16(sums, odd))
+        };
     }
 }
 
-/// `sum + w · x` by fours. The intrinsic is not stable yet: an instruction of its own.
-///
-/// # Safety
-/// The processor has dot product instructions.
-#[inline(always)]
-unsafe fn sdot(mut sum: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
-    // SAFETY: the caller says that the processor has it; it touches three registers only.
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sum:v}.4s, {w:v}.16b, {x:v}.16b",
-            sum = inout(vreg) sum,
-            w = in(vreg) w,
-            x = in(vreg) x,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sum
-}
-
+/// The intrinsic of `SDOT` is not stable yet: an instruction of its own.
 impl Dot for NeonDot {
     type Simd = Neon;
     const UNSIGNED: bool = false;
@@ -284,34 +197,19 @@ impl Dot for NeonDot {
         self.0
     }
 
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[Quad]; PANELS],
-        x: &[[[u8; 4]; M]],
-        sums: &mut [Sums<i32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            // SAFETY: `self` exists, so the processor has NEON and dot products; each load and
-            // store is of four sums.
-            unsafe {
-                let mut lanes = [[vdupq_n_s32(0); 4]; M];
-                for (w, x) in w.iter().zip(x) {
-                    let w = self.0.load(w).map(|w| vreinterpretq_s8_u8(w));
-                    for i in 0..M {
-                        let x = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_le_bytes(x[i])));
-                        for (sum, w) in lanes[i].iter_mut().zip(w) {
-                            *sum = sdot(*sum, w, x);
-                        }
-                    }
-                }
-                for (sums, lanes) in sums.iter_mut().zip(lanes) {
-                    let four = sums[p].as_chunks_mut::<4>().0.iter_mut();
-                    for (four, lanes) in four.zip(lanes) {
-                        vst1q_s32(four.as_mut_ptr(), vaddq_s32(vld1q_s32(four.as_ptr()), lanes));
-                    }
-                }
-            }
-        }
+    quarters! {
+        // The processor has dot products too; three registers are all that is touched.
+        dot(sums: uint32x4_t, w: uint32x4_t, x: uint32x4_t) -> uint32x4_t = {
+            let mut sums = sums;
+            asm!(
+                ".arch_extension dotprod",
+                "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b",
+                sums = inout(vreg) sums,
+                w = in(vreg) w,
+                x = in(vreg) x,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            sums
+        };
     }
 }

@@ -1,16 +1,43 @@
 //! Sixteen lanes in plain Rust.
 
-use super::{Dot, PANELS, Quad, ROWS, SIGNED_UNIT, Simd, Sums, Table};
+use super::lanes::Table;
+use super::{Dot, Quad, ROWS, Simd};
 use half::f16;
 use std::array::from_fn;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Portable;
 
+/// Operations on each lane.
+macro_rules! each {
+    ($($name:ident $(<$N:ident>)? ($($arg:ident: $Arg:ty),*) -> $Out:ty = $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name $(<const $N: i32>)? (self, $($arg: [$Arg; ROWS]),*) -> [$Out; ROWS] {
+            from_fn(|n| {
+                $(let $arg = $arg[n];)*
+                $value
+            })
+        }
+    )*};
+}
+
 impl Simd for Portable {
     type Row = [f32; ROWS];
-    type Codes = Quad;
+    type Codes = [u32; ROWS];
     const TILE: usize = 4;
+    const BOTH: bool = false;
+
+    each! {
+        add(a: f32, b: f32) -> f32 = a + b;
+        sub(a: f32, b: f32) -> f32 = a - b;
+        mul(a: f32, b: f32) -> f32 = a * b;
+        fma(sum: f32, a: f32, b: f32) -> f32 = sum + a * b;
+        and(a: u32, b: u32) -> u32 = a & b;
+        or(a: u32, b: u32) -> u32 = a | b;
+        up<N>(codes: u32) -> u32 = codes << N;
+        down<N>(codes: u32) -> u32 = codes >> N;
+        number(codes: u32) -> f32 = codes as i32 as f32;
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::Row {
@@ -24,6 +51,7 @@ impl Simd for Portable {
     fn put(self, x: Self::Row, out: &mut [f32; ROWS]) {
         *out = x;
     }
+    #[inline(always)]
     fn half(self, bits: &[u16; ROWS]) -> Self::Row {
         bits.map(|bits| f16::from_bits(bits).to_f32())
     }
@@ -31,78 +59,37 @@ impl Simd for Portable {
     fn small(self, x: &[i8; ROWS]) -> Self::Row {
         x.map(f32::from)
     }
-    #[inline(always)]
-    fn add(self, a: Self::Row, b: Self::Row) -> Self::Row {
-        from_fn(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::Row, b: Self::Row) -> Self::Row {
-        from_fn(|i| a[i] - b[i])
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::Row, b: Self::Row) -> Self::Row {
-        from_fn(|i| a[i] * b[i])
-    }
-    #[inline(always)]
-    fn fma(self, sum: Self::Row, a: Self::Row, b: Self::Row) -> Self::Row {
-        from_fn(|i| sum[i] + a[i] * b[i])
-    }
 
     #[inline(always)]
-    fn load(self, quad: &Quad) -> Quad {
-        *quad
+    fn load(self, quad: &Quad) -> Self::Codes {
+        from_fn(|n| u32::from_le_bytes(quad.as_chunks().0[n]))
     }
     #[inline(always)]
-    fn store(self, codes: Quad, out: &mut Quad) {
-        *out = codes;
+    fn store(self, codes: Self::Codes, out: &mut Quad) {
+        out.as_chunks_mut().0.copy_from_slice(&codes.map(u32::to_le_bytes));
     }
     #[inline(always)]
-    fn low(self, codes: Quad) -> Quad {
-        codes.map(|c| c & 15)
+    fn lanes(self, x: u32) -> Self::Codes {
+        [x; ROWS]
     }
     #[inline(always)]
-    fn high(self, codes: Quad) -> Quad {
-        codes.map(|c| c >> 4)
+    fn entry(self, codes: Self::Codes, table: Self::Row) -> Self::Row {
+        codes.map(|code| table[code as usize % ROWS])
     }
     #[inline(always)]
-    fn join(self, low: Quad, crumbs: Quad, i: usize) -> Quad {
-        from_fn(|j| low[j] | (crumbs[j] >> (2 * i) & 3) << 4)
+    fn look_up(self, codes: Self::Codes, table: &[u8; 16]) -> Self::Codes {
+        let entry = |code: u8| table[usize::from(code)];
+        codes.map(|lane| u32::from_le_bytes(lane.to_le_bytes().map(entry)))
     }
     #[inline(always)]
-    fn look_up(self, codes: Quad, table: &[u8; 16]) -> Quad {
-        codes.map(|c| table[usize::from(c)])
+    fn choose(self, codes: Self::Codes, table: &[u16; 256], _: usize) -> [Self::Row; 4] {
+        from_fn(|c| self.half(&codes.map(|lane| table[usize::from(lane.to_le_bytes()[c])])))
     }
     #[inline(always)]
-    fn signed(self, codes: Quad) -> [Self::Row; 4] {
-        from_fn(|c| from_fn(|n| SIGNED_UNIT * f32::from(codes[4 * n + c] as i8)))
-    }
-    #[inline(always)]
-    fn pick(self, codes: Quad, table: Self::Row) -> [Self::Row; 4] {
-        from_fn(|c| from_fn(|n| table[usize::from(codes[4 * n + c])]))
-    }
-    #[inline(always)]
-    fn choose(self, codes: Quad, table: &[u16; 256], _: usize) -> [Self::Row; 4] {
-        from_fn(|c| self.half(&from_fn(|n| table[usize::from(codes[4 * n + c])])))
-    }
-    #[inline(always)]
-    fn gather(self, codes: Quad, table: &Table<'_>) -> [Self::Row; 4] {
-        from_fn(|c| from_fn(|n| table.entry(&codes, n, c)))
-    }
-
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[[f32; ROWS]]; PANELS],
-        x: &[[f32; M]],
-        sums: &mut [Sums<f32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            for (w, x) in w.iter().zip(x) {
-                for (sums, &x) in sums.iter_mut().zip(x) {
-                    sums[p] = self.fma(sums[p], *w, self.splat(x));
-                }
-            }
-        }
+    fn gather(self, codes: Self::Codes, table: &Table<'_>) -> [Self::Row; 4] {
+        let mut quad = [0; 4 * ROWS];
+        self.store(codes, &mut quad);
+        from_fn(|c| from_fn(|n| table.entry(&quad, n, c)))
     }
 }
 
@@ -115,22 +102,11 @@ impl Dot for Portable {
         self
     }
 
-    #[inline(always)]
-    fn tile<const M: usize>(
-        self,
-        w: [&[Quad]; PANELS],
-        x: &[[[u8; 4]; M]],
-        sums: &mut [Sums<i32>; M],
-    ) {
-        for (p, w) in w.into_iter().enumerate() {
-            for (w, x) in w.iter().zip(x) {
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    for (sum, w) in sums[p].iter_mut().zip(w.as_chunks::<4>().0) {
-                        let product = |i: usize| i32::from(w[i] as i8) * i32::from(x[i] as i8);
-                        *sum += product(0) + product(1) + product(2) + product(3);
-                    }
-                }
-            }
-        }
+    each! {
+        dot(sums: u32, w: u32, x: u32) -> u32 = {
+            let [w, x] = [w, x].map(|lane| lane.to_le_bytes().map(|byte| i32::from(byte as i8)));
+            let four = w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
+            sums.wrapping_add_signed(four)
+        };
     }
 }

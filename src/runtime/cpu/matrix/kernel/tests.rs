@@ -14,7 +14,7 @@ impl IntegerWork for Run<'_> {
         let sign = if D::UNSIGNED { 0x80 } else { 0 };
         let x: Vec<[[u8; 4]; 2]> = self.x.iter().map(|x| [x.map(|x| x ^ sign); 2]).collect();
         let mut sums = [[[7; ROWS]; PANELS]; 2];
-        d.tile([self.w; PANELS], &x, &mut sums);
+        tile(Quads(d), [self.w; PANELS], &x, &mut sums);
         assert!(sums.as_flattened().as_flattened().iter().all(|&sum| sum == sums[0][0][0]));
         let weights: i32 =
             self.w.iter().map(|w| w[..4].iter().map(|&w| i32::from(w as i8)).sum::<i32>()).sum();
@@ -46,35 +46,72 @@ fn the_environment_names_a_kernel_among_those_there_are() {
     assert!(names.contains(&Kernel::detect().name()));
 }
 
-/// Every way from a code to a number, beside the portable one.
+/// Every way from a code to a number.
 struct Numbers<'a> {
     quad: &'a Quad,
+    start: &'a [u32; ROWS],
     entries: &'a [f32],
+    bytes: &'a [u8; 16],
+    halves: &'a [u16; 256],
 }
 
-impl Work for Numbers<'_> {
+impl Numbers<'_> {
+    /// By their definitions.
+    fn expected(&self) -> Vec<f32> {
+        let low = self.quad.map(|code| code & 15);
+        let high = self.quad.map(|code| code >> 4);
+        let join =
+            |i: usize| std::array::from_fn(|at| low[at] + 16 * (self.quad[at] >> (2 * i) & 3));
+        let by_column = |quad: Quad, number: &dyn Fn(usize, u8) -> f32| -> Vec<f32> {
+            let of = |c: usize, n: usize| number(n, quad[4 * n + c]);
+            (0..4).flat_map(|c| (0..ROWS).map(move |n| (c, n))).map(|(c, n)| of(c, n)).collect()
+        };
+        let signed = |quad| by_column(quad, &|_, code| f32::from(code as i8) * SIGNED_UNIT);
+        let look_up = |quad: Quad| quad.map(|code| self.bytes[usize::from(code)]);
+        let pick = |quad| by_column(quad, &|_, code| self.entries[usize::from(code)]);
+        let gather = |quad| {
+            by_column(quad, &|n, code| self.entries[self.start[n] as usize + usize::from(code)])
+        };
+        let half = |code: u8| half::f16::from_bits(self.halves[usize::from(code)]).to_f32();
+        let choose = |quad| by_column(quad, &|_, code| half(code));
+        let mut out = [
+            signed(*self.quad),
+            signed(low),
+            signed(high),
+            signed(look_up(low)),
+            pick(low),
+            pick(high),
+            gather(*self.quad),
+            choose(*self.quad),
+            choose(join(1)),
+        ]
+        .concat();
+        out.extend((0..4).flat_map(|i| gather(join(i))));
+        out.extend(look_up(high).map(f32::from));
+        out
+    }
+}
+
+impl Work for &Numbers<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Vec<f32> {
         let codes = s.load(self.quad);
         let [low, high] = [s.low(codes), s.high(codes)];
-        let bytes = std::array::from_fn(|i| (i * 37 + 11) as u8);
-        let start = std::array::from_fn(|i| 3 * i as u32);
-        let table = Table::new(self.entries, &start);
-        let halves = std::array::from_fn(|i| half::f16::from_f32(i as f32 * 0.25).to_bits());
+        let table = Table::new(self.entries, self.start);
         let sixteen = s.get(self.entries[..16].first_chunk().expect("sixteen"));
         let joined = (0..4).map(|i| s.gather(s.join(low, codes, i), &table));
         let all = [
             s.signed(codes),
             s.signed(low),
             s.signed(high),
-            s.signed(s.look_up(low, &bytes)),
+            s.signed(s.look_up(low, self.bytes)),
             s.pick(low, sixteen),
             s.pick(high, sixteen),
             s.gather(codes, &table),
-            s.choose(codes, &halves, 256),
-            s.choose(s.join(low, codes, 1), &halves, 64),
+            s.choose(codes, self.halves, 256),
+            s.choose(s.join(low, codes, 1), self.halves, 64),
         ];
         let mut out = Vec::new();
         for row in all.into_iter().chain(joined).flatten() {
@@ -83,23 +120,31 @@ impl Work for Numbers<'_> {
             out.extend(lanes);
         }
         let mut quad = [0; 64];
-        s.store(s.look_up(high, &bytes), &mut quad);
+        s.store(s.look_up(high, self.bytes), &mut quad);
         out.extend(quad.map(f32::from));
         out
     }
 }
 
 #[test]
-fn codes_become_the_same_numbers_everywhere() {
+fn codes_become_the_numbers_that_they_stand_for() {
     let entries: Vec<f32> = (0..256 + 45).map(|i| (i * i) as f32 - 7000.0).collect();
+    let bytes = std::array::from_fn(|i| (i * 37 + 11) as u8);
+    let start = std::array::from_fn(|i| 3 * i as u32);
+    let halves = std::array::from_fn(|i| half::f16::from_f32(i as f32 * 0.25).to_bits());
     for seed in 0..40u64 {
         let quad = std::array::from_fn(|i| {
             ((i as u64 + 64 * seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
         });
-        let want = Kernel::portable().run(Numbers { quad: &quad, entries: &entries });
+        let numbers = Numbers {
+            quad: &quad,
+            start: &start,
+            entries: &entries,
+            bytes: &bytes,
+            halves: &halves,
+        };
         for kernel in Kernel::available() {
-            let got = kernel.run(Numbers { quad: &quad, entries: &entries });
-            assert_eq!(got, want, "{}", kernel.name());
+            assert_eq!(kernel.run(&numbers), numbers.expected(), "{}", kernel.name());
         }
     }
 }
