@@ -275,6 +275,17 @@ impl Plan {
         let by_segment = groups[1] > 1;
         let integers = table.dtype == DataType::Int8 && table_scale.or(channel_scale).is_some();
         let shape = [self.rows.len(), self.cols];
+        let made = |bits, plane, meaning, scale| Coded {
+            shape,
+            bits,
+            plane,
+            run,
+            meaning,
+            offset: None,
+            scale,
+            columns: None,
+            integer: None,
+        };
         if integers {
             let scale = match (table_scale, channel_scale) {
                 (Some(scale), None) => self.scales(scale, groups, segments),
@@ -289,25 +300,13 @@ impl Plan {
                 }
             };
             let raw = bytes(table);
-            let coded = if stored == 4 && shared {
+            let (bits, plane, meaning) = if stored == 4 && shared {
                 let mut all = vec![0; raw.len() / entries * size];
                 for (to, from) in all.chunks_exact_mut(size).zip(raw.chunks_exact(entries)) {
                     to[..entries].copy_from_slice(from);
                 }
                 let tables = Tables { entries: all, size, start: starts, by_segment };
-                let plane = self.stream(indices, Change::None).pack(4);
-                let meaning = Meaning::Integers(tables);
-                Coded {
-                    shape,
-                    bits: 4,
-                    plane,
-                    run,
-                    meaning,
-                    offset: None,
-                    scale: Some(scale),
-                    columns: None,
-                    integer: None,
-                }
+                (4, self.stream(indices, Change::None).pack(4), Meaning::Integers(tables))
             } else {
                 // The entries take the place of their indices.
                 let per_group = self.all_rows / groups[0];
@@ -316,21 +315,9 @@ impl Plan {
                     let group = row / per_group * groups[1] + column / columns;
                     &raw[group * entries..][..entries]
                 };
-                let plane = self.stream(indices, Change::LookUp(&entry)).pack(8);
-                let meaning = Meaning::Itself;
-                Coded {
-                    shape,
-                    bits: 8,
-                    plane,
-                    run,
-                    meaning,
-                    offset: None,
-                    scale: Some(scale),
-                    columns: None,
-                    integer: None,
-                }
+                (8, self.stream(indices, Change::LookUp(&entry)).pack(8), Meaning::Itself)
             };
-            return Some(coded.with_sums(kernel));
+            return Some(made(bits, plane, meaning, Some(scale)).with_sums(kernel));
         }
         let round = |x: f32| match table_scale {
             Some(scale) if scale.dtype == DataType::Float16 => f16::from_f32(x).to_f32(),
@@ -356,17 +343,7 @@ impl Plan {
         };
         let plane = self.stream(indices, Change::None).pack(stored);
         let scale = channel_scale.map(|scale| self.scales(scale, channels, segments));
-        Some(Coded {
-            shape,
-            bits: stored,
-            plane,
-            run,
-            meaning,
-            offset: None,
-            scale,
-            columns: None,
-            integer: None,
-        })
+        Some(made(stored, plane, meaning, scale))
     }
 }
 
