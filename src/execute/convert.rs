@@ -148,7 +148,7 @@ fn typed(elements: Elements, dtype: DataType, shape: &[usize]) -> Result<Tensor,
         (DataType::Bool, Elements::Bool(values)) => Ok(Tensor::bool(array(shape, values)?)),
         (_, Elements::Int(values)) => {
             let (low, high) =
-                range(dtype).ok_or_else(|| format!("is declared {dtype}, which no file gives"))?;
+                dtype.range().ok_or_else(|| format!("is declared {dtype}, which no file gives"))?;
             let fit = |n: i64| (low..=high).contains(&n).then_some(n as i32);
             let narrow = |n: i64| fit(n).ok_or_else(|| format!("holds {n}, beyond {dtype}"));
             let values = values.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
@@ -157,18 +157,6 @@ fn typed(elements: Elements, dtype: DataType, shape: &[usize]) -> Result<Tensor,
         (_, Elements::Float(_)) => Err(format!("holds floating-point numbers for {dtype}")),
         (_, Elements::Bool(_)) => Err(format!("holds flags for {dtype}")),
     }
-}
-
-/// The numbers that an integer type of at most 32 bits holds.
-fn range(dtype: DataType) -> Option<(i64, i64)> {
-    Some(match dtype {
-        DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
-        DataType::UInt8 => (0, u8::MAX.into()),
-        DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-        DataType::UInt16 => (0, u16::MAX.into()),
-        DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

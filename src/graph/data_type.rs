@@ -72,6 +72,19 @@ impl DataType {
         })
     }
 
+    /// The smallest and the largest number of an integer type that tensors are computed in: of 8 to
+    /// 32 bits, UINT32 aside. `None` for all others.
+    pub fn range(self) -> Option<(i64, i64)> {
+        Some(match self {
+            Self::Int8 => (i8::MIN.into(), i8::MAX.into()),
+            Self::UInt8 => (0, u8::MAX.into()),
+            Self::Int16 => (i16::MIN.into(), i16::MAX.into()),
+            Self::UInt16 => (0, u16::MAX.into()),
+            Self::Int32 => (i32::MIN.into(), i32::MAX.into()),
+            _ => return None,
+        })
+    }
+
     /// The unsigned type of an index of `bits` bits.
     pub fn index(bits: u8) -> Option<Self> {
         Some(match bits {

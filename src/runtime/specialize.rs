@@ -80,9 +80,7 @@ fn fix_input(feature: &mut Feature, value: &mut Value, shapes: &Shapes) -> Resul
         }
         Sizes::Fixed | Sizes::Enumerated(_) => {}
     }
-    if count(&shape).is_none() {
-        return Err(usage(format!("{shape:?} is more than memory can hold")));
-    }
+    reference::elements(&shape).map_err(usage)?;
     *ty = TensorType::fixed(ty.dtype, &shape);
     feature.sizes = Sizes::Fixed;
     Ok(())
@@ -130,8 +128,8 @@ fn fix_operation(operation: &Operation, values: &mut [Value]) -> Result<()> {
             let found = format!("the shape of `{name}`, {ty}, depends on data");
             return Err(Error::input(&place, found, remedy));
         };
-        if count(&shape).is_none() {
-            let found = format!("`{name}`, {ty}, is more than memory can hold");
+        if let Err(why) = reference::elements(&shape) {
+            let found = format!("`{name}`, {ty}: {why}");
             return Err(Error::input(&place, found, "give smaller input shapes"));
         }
     }
@@ -151,11 +149,9 @@ fn joined(inferred: ValueType, declared: &ValueType) -> ValueType {
     ty.into()
 }
 
-/// The number of elements, if as many f32 fit an address space.
-fn count(shape: &[usize]) -> Option<usize> {
-    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
-    count.checked_mul(4).filter(|&bytes| isize::try_from(bytes).is_ok())?;
-    Some(count)
+/// Whether a tensor of this shape is small enough to be folded.
+fn is_small(shape: &[usize]) -> bool {
+    reference::elements(shape).is_ok_and(|count| count <= FOLDED)
 }
 
 /// What `shape` returns: it is known from its argument's type alone.
@@ -172,7 +168,7 @@ fn known_shape(operation: &Operation, values: &[Value]) -> Option<Vec<Constant>>
 /// results are no constants.
 fn folded(operation: &Operation, values: &[Value]) -> Option<Vec<Constant>> {
     let small = |ty: &TensorType| match ty.shape() {
-        Some(shape) => count(&shape).is_some_and(|count| count <= FOLDED),
+        Some(shape) => is_small(&shape),
         // What is only known from content is no larger than the content.
         None => true,
     };
@@ -187,7 +183,7 @@ fn folded(operation: &Operation, values: &[Value]) -> Option<Vec<Constant>> {
         tensors.push(match values[argument.value.0].constant.as_ref()? {
             Constant::Tensor(weight) => {
                 let plain = matches!(&weight.storage, Storage::Dense(operand) if matches!(operand.data, Data::Bytes(_)));
-                if !plain || count(&weight.shape)? > FOLDED {
+                if !plain || !is_small(&weight.shape) {
                     return None;
                 }
                 Some(tensor_of(weight).ok()?)
@@ -295,8 +291,8 @@ mod tests {
             ranges[0].high = usize::MAX;
         }
         let ask = |name: &str, rows| [(name.to_owned(), vec![rows, 8])].into();
-        let why = specialize(&flexible(sizes), &ask("x", usize::MAX / 4)).unwrap_err();
-        assert!(why.to_string().contains("more than memory can hold"), "{why}");
+        let why = specialize(&flexible(sizes), &ask("x", 1 << 40)).unwrap_err();
+        assert!(why.to_string().contains("above the limit of 2^30 elements"), "{why}");
         let why = specialize(&flexible(ranges()), &ask("z", 4)).unwrap_err();
         assert_eq!(why.to_string(), "there is no input `z`; the inputs are x");
     }

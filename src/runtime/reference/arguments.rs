@@ -9,7 +9,7 @@ use ndarray::{ArrayD, IxDyn};
 use std::cell::Cell;
 
 /// The arguments of one operation, defaults included.
-pub(super) struct Arguments<'a> {
+pub(in crate::runtime) struct Arguments<'a> {
     pub call: &'a Call<'a>,
     /// Sums of products that passed the limit of the accumulator: see `ane`.
     pub overflows: Cell<u64>,

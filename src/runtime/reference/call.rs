@@ -1,6 +1,6 @@
 //! One operation on values.
 
-use super::functions::{FUNCTIONS, Function};
+use super::functions::{Function, function};
 use super::{Arguments, Mode, Tensor, round};
 use crate::graph::Labels;
 use crate::graph::ops::Row;
@@ -38,8 +38,7 @@ pub fn call(call: &Call<'_>) -> Result<Vec<Tensor>, String> {
 
 /// The results, and in [`Mode::Ane`] how many sums passed the accumulator's limit.
 pub(super) fn counted(call: &Call<'_>) -> Result<(Vec<Tensor>, u64), String> {
-    let function = FUNCTIONS.iter().find(|(name, _)| *name == call.row.name);
-    let (_, function) = function.ok_or("the reference does not know this operation")?;
+    let function = function(call.row.name).ok_or("the reference does not know this operation")?;
     let arguments = Arguments::new(call);
     let mut results = match function {
         Function::Unary(f) => vec![super::ops::elementwise::unary(&arguments, f)?],

@@ -7,6 +7,9 @@ use crate::runtime::constant::tensor_of;
 use crate::runtime::{Data, Memory, Prepared, Shapes};
 use crate::{Error, Result};
 
+/// What helps against data that an operation does not take.
+pub(in crate::runtime) const REMEDY: &str = "give other inputs, or convert the model again";
+
 /// What an observer sees after each operation.
 #[derive(Debug)]
 pub struct Step<'a> {
@@ -208,8 +211,7 @@ fn evaluate(
         Ok((argument.param, bound))
     });
     let arguments = arguments.collect::<Result<_>>()?;
-    let fault =
-        |why: String| Error::input(place(), why, "give other inputs, or convert the model again");
+    let fault = |why: String| Error::input(place(), why, REMEDY);
     let (results, overflows) =
         counted(&Call { row: operation.row, arguments, mode }).map_err(fault)?;
     let declared = operation.outputs.iter().map(|id| &function.value(*id).ty);

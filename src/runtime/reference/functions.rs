@@ -5,7 +5,7 @@ use super::ops::{join, linear, norm, order, pool, quantize, reduce, reshape, sli
 use super::{Arguments, Tensor};
 
 /// How an operation is evaluated.
-pub(super) enum Function {
+pub(in crate::runtime) enum Function {
     /// One number from one number.
     Unary(fn(f64) -> f64),
     /// One number from two, on numbers and on integers.
@@ -24,8 +24,13 @@ pub(super) enum Function {
 
 use Function::{Binary, Compare, Logic, Many, One, Reduce, Unary};
 
+/// How the operation of this name is evaluated.
+pub(in crate::runtime) fn function(operation: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|(name, _)| *name == operation).map(|(_, function)| function)
+}
+
 /// Every operation that the reference knows, in alphabetical order.
-pub(super) static FUNCTIONS: &[(&str, Function)] = &[
+static FUNCTIONS: &[(&str, Function)] = &[
     ("abs", Unary(f64::abs)),
     ("acos", Unary(f64::acos)),
     ("add", Binary(|x, y| x + y, |x, y| x + y)),

@@ -15,21 +15,14 @@ use ndarray::ArrayD;
 /// [`Error::Usage`] for an input that is missing, unknown, or of another type or shape.
 pub(super) fn inputs(function: &Function, given: &Tensors, fixed: &Shapes) -> Result<Vec<Tensor>> {
     let declared = || function.inputs.iter().filter_map(|input| tensor_input(function, input));
-    if let Some(unknown) = given.keys().find(|name| declared().all(|(known, ..)| known != *name)) {
-        let known: Vec<_> = declared().map(|(name, ..)| format!("`{name}`")).collect();
-        let known = if known.is_empty() { "no inputs".into() } else { known.join(", ") };
-        return Err(Error::Usage(format!(
-            "there is no input `{unknown}`; the function takes {known}"
-        )));
+    if let Some(name) = given.keys().find(|name| declared().all(|(known, ..)| known != *name)) {
+        return Err(unknown(name, declared().map(|(known, ..)| known)));
     }
     let inputs: Result<Vec<_>> = declared()
         .map(|(name, ty, sizes)| {
             let found = given.get(name);
-            let tensor = found.ok_or_else(|| {
-                Error::Usage(format!("input `{name}` is missing; the function takes {ty} there"))
-            })?;
-            let wrong =
-                |why: String| Error::Usage(format!("input `{name}` is {}; {why}", tensor.ty()));
+            let tensor = found.ok_or_else(|| missing(name, ty))?;
+            let wrong = |why: String| other("input", name, tensor, &why);
             fits(tensor, ty, sizes).map_err(wrong)?;
             if let Some(shape) = fixed.get(name).filter(|shape| *shape != tensor.shape()) {
                 return Err(wrong(format!("the function was prepared for {shape:?}")));
@@ -43,6 +36,23 @@ pub(super) fn inputs(function: &Function, given: &Tensors, fixed: &Shapes) -> Re
     let inputs = inputs?;
     same_choice(declared().zip(&inputs).map(|((name, _, sizes), tensor)| (name, sizes, tensor)))?;
     Ok(inputs)
+}
+
+/// An input that the function does not have.
+pub(in crate::runtime) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    let known = if known.is_empty() { "no inputs".into() } else { known.join(", ") };
+    Error::Usage(format!("there is no input `{name}`; the function takes {known}"))
+}
+
+/// An input that is not given.
+pub(in crate::runtime) fn missing(name: &str, ty: &TensorType) -> Error {
+    Error::Usage(format!("input `{name}` is missing; the function takes {ty} there"))
+}
+
+/// An input or a state that is not what the function takes.
+pub(in crate::runtime) fn other(what: &str, name: &str, tensor: &Tensor, why: &str) -> Error {
+    Error::Usage(format!("{what} `{name}` is {}; {why}", tensor.ty()))
 }
 
 /// Checks the promised shapes.
@@ -69,8 +79,7 @@ pub(super) fn shapes(function: &Function, shapes: &Shapes) -> Result<()> {
 /// [`Error::Usage`] for a state of another type or shape; [`Error::Input`] for one without a shape.
 pub(super) fn state(name: &str, ty: &TensorType, carried: Option<&Tensor>) -> Result<Tensor> {
     if let Some(tensor) = carried {
-        fits(tensor, ty, &Sizes::Fixed)
-            .map_err(|why| Error::Usage(format!("state `{name}` is {}; {why}", tensor.ty())))?;
+        fits(tensor, ty, &Sizes::Fixed).map_err(|why| other("state", name, tensor, &why))?;
         let mut tensor = tensor.clone();
         standard(&mut tensor.data);
         return Ok(tensor);

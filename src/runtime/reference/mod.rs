@@ -34,7 +34,12 @@ mod shape;
 mod tests;
 
 pub use call::{Argument, Call, call};
+pub(super) use evaluator::REMEDY;
 pub use evaluator::{Evaluator, Step};
+pub(super) use functions::{Function as Definition, function as definition};
+pub(super) use inputs::{missing, other, unknown};
+pub(super) use ops::index::outside;
+pub(super) use shape::elements;
 
 use super::{Backend, Prepared, Shapes, Tensor, Tensors};
 use crate::Result;

@@ -7,11 +7,11 @@ const LIMIT: usize = 1 << 30;
 ///
 /// # Errors
 /// A sentence if it passes the limit; zeros in a shape do not excuse the other dimensions.
-pub(super) fn elements(shape: &[usize]) -> Result<usize, String> {
+pub(in crate::runtime) fn elements(shape: &[usize]) -> Result<usize, String> {
     let product = shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size.max(1)));
     match product.filter(|&n| n <= LIMIT) {
         Some(_) => Ok(shape.iter().product()),
-        None => Err(format!("the result's shape {shape:?} is above the limit of 2^30 elements")),
+        None => Err(format!("the shape {shape:?} is above the limit of 2^30 elements")),
     }
 }
 

@@ -105,7 +105,7 @@ fn a_result_beyond_the_limit_is_refused_before_it_is_made() {
         arguments: vec![("shape", Argument::Tensor(&huge))],
         mode: Mode::F32,
     };
-    insta::assert_snapshot!(call(&fill).unwrap_err(), @"the result's shape [2147483647, 2147483647, 2147483647] is above the limit of 2^30 elements");
+    insta::assert_snapshot!(call(&fill).unwrap_err(), @"the shape [2147483647, 2147483647, 2147483647] is above the limit of 2^30 elements");
     let one = tensor(Float32, &[1, 1, 1], &[1.0]);
     let tile = Call {
         row: Row::find("tile").unwrap(),

@@ -173,7 +173,10 @@ pub(in super::super) fn batch_to_space(arguments: &Arguments<'_>) -> One {
     let misfit = || format!("blocks {block:?} and crops {crops:?} do not fit {}", x.ty());
     let blocks =
         block[0].checked_mul(block[1]).filter(|blocks| n % blocks == 0).ok_or_else(misfit)?;
-    let (batch, height, width) = (n / blocks, h * block[0], w * block[1]);
+    let batch = n / blocks;
+    let sides = h.checked_mul(block[0]).zip(w.checked_mul(block[1]));
+    let (height, width) = sides.ok_or_else(misfit)?;
+    elements(&[batch, c, height, width])?;
     let split = [block[0], block[1], batch, c, h, w];
     let image = rearranged(x, &split, &[2, 3, 4, 0, 5, 1], &[batch, c, height, width])?;
     let end = |total: usize, before: usize, after: usize| {

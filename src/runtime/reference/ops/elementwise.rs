@@ -102,7 +102,7 @@ pub(in super::super) fn convert(x: &Tensor, dtype: DataType) -> One {
         DataType::Bool => Tensor::bool(numbers.mapv(|x| x != 0.0)),
         _ => {
             let (low, high) =
-                range(dtype).ok_or_else(|| format!("{dtype} is no type to cast to"))?;
+                dtype.range().ok_or_else(|| format!("{dtype} is no type to cast to"))?;
             let int = |x: f64| (x as i64).clamp(low, high) as i32;
             Tensor::int(dtype, numbers.mapv(int))
         }
@@ -120,18 +120,6 @@ pub(in super::super) fn dtype(word: &str) -> Option<DataType> {
         "int16" => DataType::Int16,
         "uint16" => DataType::UInt16,
         "int32" => DataType::Int32,
-        _ => return None,
-    })
-}
-
-/// The smallest and the largest number of an integer type.
-pub(in super::super) fn range(dtype: DataType) -> Option<(i64, i64)> {
-    Some(match dtype {
-        DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
-        DataType::UInt8 => (0, u8::MAX.into()),
-        DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-        DataType::UInt16 => (0, u16::MAX.into()),
-        DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
         _ => return None,
     })
 }

@@ -20,7 +20,8 @@ fn indices(arguments: &Arguments<'_>, length: usize) -> Result<(Vec<usize>, Vec<
     Ok((places.collect::<Result<_, _>>()?, tensor.shape().to_vec()))
 }
 
-fn outside(n: i64, length: usize) -> String {
+/// What is said of an index that leads outside.
+pub(in crate::runtime) fn outside(n: i64, length: usize) -> String {
     format!("`indices` holds {n} for a dimension of {length}")
 }
 

@@ -1,7 +1,7 @@
 //! INT8 activations.
 
 use super::super::places::{array, flat};
-use super::elementwise::{dtype, range, zip};
+use super::elementwise::{dtype, zip};
 use super::{Arguments, One, Tensor};
 use ndarray::{ArrayD, IxDyn};
 
@@ -11,10 +11,12 @@ pub(in super::super) fn quantize(arguments: &Arguments<'_>) -> One {
     let x = arguments.float("input")?;
     let word = arguments.text("output_dtype")?;
     let dtype = dtype(word).ok_or_else(|| format!("`output_dtype` is `{word}`"))?;
-    let (low, high) = range(dtype).ok_or_else(|| format!("`output_dtype` is `{word}`"))?;
+    let (low, high) = dtype.range().ok_or_else(|| format!("`output_dtype` is `{word}`"))?;
     let (scale, zero) = scale_and_zero(arguments, x.shape())?;
     let steps = zip(x, &scale, |x, scale| (x / scale).round_ties_even())?;
-    let code = |&step: &f32, &zero: &i32| (step as i64 + i64::from(zero)).clamp(low, high) as i32;
+    let code = |&step: &f32, &zero: &i32| {
+        (step as i64).saturating_add(zero.into()).clamp(low, high) as i32
+    };
     Ok(Tensor::int(dtype, zip(&steps, &zero, code)?))
 }
 
