@@ -4,11 +4,12 @@
 //! lie where their source lies; a state is the caller's own array; `slice_update` works in place
 //! where nothing reads its operand later.
 
+use super::blocks;
 use super::buffers::{Buffer, Kind, Place};
 use super::node::{Found, Node, has_elements, shape};
 use super::schedule::{Item, schedule};
 use super::steps::{self, Step, movement};
-use crate::graph::{Function, ValueId, ValueType};
+use crate::graph::{Function, ValueId, ValueType, macs};
 use crate::runtime::constant::tensor_of;
 use crate::{Error, Result};
 
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     pub weights: u64,
     /// Bytes of constants among the buffers.
     pub constants: u64,
+    /// Whether a step is worth more than one thread.
+    pub shared: bool,
     /// Where inputs, states and outputs lie, in the function's order.
     pub inputs: Vec<Place>,
     pub outputs: Vec<Option<Place>>,
@@ -94,7 +97,27 @@ pub(super) fn plan(function: &Function) -> Result<Plan> {
         None => Buffer::new(slot.kind, slot.len),
     });
     let buffers = buffers.collect();
-    Ok(Plan { steps, buffers, scratch, weights, constants: constants as u64, inputs, outputs })
+    let constants = constants as u64;
+    let shared = items.iter().any(|item| is_worth_threads(function, item));
+    Ok(Plan { steps, buffers, scratch, weights, constants, shared, inputs, outputs })
+}
+
+/// Whether an item is worth more than one thread, by the elements of what it reads and writes,
+/// constants aside, and by its products.
+fn is_worth_threads(function: &Function, item: &Item) -> bool {
+    let elements = |id: &ValueId| {
+        let value = function.value(*id);
+        let sizes = shape(value).ok().filter(|_| value.constant.is_none());
+        sizes.map_or(0, |sizes| sizes.iter().product::<usize>() as u64)
+    };
+    let (mut all, mut products) = (0u64, 0u64);
+    for operation in item.operations().iter().map(|&op| &function.operations[op]) {
+        let read = operation.arguments.iter().map(|argument| elements(&argument.value));
+        let moved = read.chain(operation.outputs.iter().map(elements));
+        all = moved.fold(all, u64::saturating_add);
+        products = products.saturating_add(macs(function, operation).unwrap_or(0));
+    }
+    blocks::is_worth(all, products)
 }
 
 impl<'a> Planner<'a> {

@@ -3,8 +3,8 @@
 use super::buffers::{Buffer, Buffers, Place};
 use super::plan::{Plan, Planned};
 use super::steps::Io;
-use crate::graph::{DataType, Function, ValueId, ValueType};
-use crate::runtime::{Data, Memory, Prepared, Tensor, Tensors};
+use crate::graph::{DataType, Function, TensorType, ValueId, ValueType};
+use crate::runtime::{Data, Memory, Prepared, Tensor, Tensors, reference};
 use crate::{Error, Result};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub(super) struct Ready {
     written: Vec<Buffer>,
     scratch: Vec<f32>,
     labels: BTreeMap<ValueId, Tensor>,
+    /// Whether a step is worth more than one thread.
+    shared: bool,
     memory: Memory,
 }
 
@@ -65,19 +67,21 @@ impl Ready {
             written: Vec::with_capacity(widest),
             scratch: vec![0.0; plan.scratch],
             labels: BTreeMap::new(),
+            shared: plan.shared,
             memory: Memory { weights: plan.weights + plan.constants, activations },
         }
     }
 
     fn copy_inputs(&mut self, inputs: &Tensors) -> Result<()> {
-        if let Some(name) = inputs.keys().find(|name| !self.inputs.iter().any(|i| i.name == **name))
-        {
-            return Err(Error::Usage(format!("there is no input `{name}`")));
+        let mut names = inputs.keys();
+        if let Some(name) = names.find(|name| !self.inputs.iter().any(|i| i.name == **name)) {
+            let known = self.inputs.iter().map(|input| input.name.as_str());
+            return Err(reference::unknown(name, known));
         }
         for Port { name, dtype, shape, place, .. } in &self.inputs {
             let tensor = inputs.get(name);
-            let tensor =
-                tensor.ok_or_else(|| Error::Usage(format!("input `{name}` is missing")))?;
+            let missing = || reference::missing(name, &TensorType::fixed(*dtype, shape));
+            let tensor = tensor.ok_or_else(missing)?;
             fits("input", name, tensor, *dtype, shape)?;
             let Some(place) = place else { continue };
             let mut buffer = self.buffers.take(place.slot);
@@ -132,7 +136,7 @@ impl Ready {
             for (slot, buffer) in outputs.iter().zip(written.drain(..)) {
                 buffers.put(*slot, buffer);
             }
-            done.map_err(|why| Error::input(name.as_str(), why, "give other inputs"))?;
+            done.map_err(|why| Error::input(name.as_str(), why, reference::REMEDY))?;
         }
         Ok(())
     }
@@ -164,8 +168,8 @@ fn fits(what: &str, name: &str, tensor: &Tensor, dtype: DataType, shape: &[usize
     if same && !labels {
         return Ok(());
     }
-    let want = crate::graph::TensorType::fixed(dtype, shape);
-    Err(Error::Usage(format!("{what} `{name}` is {}; the function takes {want}", tensor.ty())))
+    let want = TensorType::fixed(dtype, shape);
+    Err(reference::other(what, name, tensor, &format!("the function takes {want}")))
 }
 
 impl Prepared for Ready {
@@ -173,9 +177,13 @@ impl Prepared for Ready {
         self.copy_inputs(inputs)?;
         self.check_states(states)?;
         self.exchange_states(states);
-        // On a thread of the pool, so that steps share their work without waking it each time.
         let mut done = Ok(());
-        rayon::scope(|_| done = self.run_steps());
+        match self.shared {
+            // On a thread of the pool, so that steps share their work without waking it each time.
+            true => rayon::scope(|_| done = self.run_steps()),
+            // Small steps are done before another thread has woken.
+            false => done = self.run_steps(),
+        }
         // An output may lie in a state, which goes back to the caller last, whatever happened.
         let done = done.and_then(|()| self.copy_outputs(outputs));
         self.exchange_states(states);

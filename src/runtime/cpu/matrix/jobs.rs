@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Multiplications below which a second thread costs more than it brings.
-const WORTH: usize = 1 << 16;
+/// Multiplications that each thread must have, or waking it costs more than it brings: some 20 µs.
+pub(in crate::runtime::cpu) const WORTH: usize = 1 << 20;
 
 /// How many threads share `multiplications`: at most the current pool's.
 pub(super) fn threads(multiplications: usize) -> usize {

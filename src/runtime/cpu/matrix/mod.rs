@@ -29,7 +29,9 @@ pub mod probe;
 mod tests;
 mod tiles;
 
+pub(super) use jobs::WORTH;
 pub use kernel::Kernel;
+pub(super) use pack::unpack;
 
 use crate::Result;
 use crate::graph::weight::Weight;

@@ -142,7 +142,7 @@ fn squeeze(unit: &[u8; ROWS * COLUMNS], out: &mut [u8]) {
 }
 
 /// Codes number `from` and on of a stream, one byte each.
-fn unpack(bytes: &[u8], bits: usize, from: usize, out: &mut [u8]) {
+pub(in crate::runtime::cpu) fn unpack(bytes: &[u8], bits: usize, from: usize, out: &mut [u8]) {
     let at = from * bits;
     let aligned = at.is_multiple_of(8).then(|| &bytes[at / 8..]);
     match (bits, aligned) {

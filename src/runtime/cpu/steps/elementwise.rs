@@ -10,6 +10,7 @@ mod function;
 pub(in crate::runtime::cpu) use compile::{build, takes};
 
 use super::Io;
+use crate::runtime::cpu::blocks;
 use crate::runtime::cpu::buffers::{Buffers, Kind, Place};
 use crate::runtime::cpu::schedule::CHAIN;
 use crate::runtime::cpu::strided::View;
@@ -96,7 +97,7 @@ impl Program {
 
     /// Halves the work until a piece is small enough for one thread.
     fn share(&self, buffers: &Buffers, mut outs: Outs<'_>, start: usize, len: usize) {
-        if len <= GRAIN {
+        if len <= GRAIN || !blocks::shared() {
             return self.blocks(buffers, &mut outs, start, len);
         }
         let half = (len / 2).next_multiple_of(BLOCK);

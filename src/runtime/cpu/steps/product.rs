@@ -4,7 +4,7 @@ mod dense;
 
 use super::reduce::softmax_row;
 use super::{Io, Step};
-use crate::runtime::cpu::blocks::simd;
+use crate::runtime::cpu::blocks::{self, simd};
 use crate::runtime::cpu::buffers::{Buffers, Kind, Place};
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
@@ -41,6 +41,9 @@ fn offsets(shape: &[usize], batch: &[usize]) -> Option<Vec<usize>> {
     Some(offsets)
 }
 
+/// Multiply-accumulates that take as long as an element to read.
+const MACS: usize = 16;
+
 fn matmul(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Option<Step>> {
     let (x, y, out) = (node.shape("x")?, node.shape("y")?, node.out_shape(0)?);
     let (a, b) = (planner.argument(node, "x")?, planner.argument(node, "y")?);
@@ -59,12 +62,12 @@ fn matmul(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Option<
         let product = |i: usize, to: &mut [f32]| {
             let a = Matrix { data: &a[a_starts[i]..], strides: a_strides };
             let b = Matrix { data: &b[b_starts[i]..], strides: b_strides };
-            multiply([m, n, k], a, b, to, alone);
+            multiply([m, n, k], a, b, to, alone && blocks::shared());
         };
         let to = io.outputs[0].floats_mut(to.len);
         match alone {
             true => product(0, to),
-            false => to.par_chunks_mut(m * n).enumerate().for_each(|(i, to)| product(i, to)),
+            false => blocks::rows(to, m * n, m * n * k / MACS, product),
         }
         Ok(())
     })))
@@ -94,10 +97,11 @@ fn attention(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Opti
     };
     let at_once = l.min(QUERIES);
     planner.needs_scratch(heads * at_once * s);
-    let (scale, alone) = ((1.0 / (e as f64).sqrt()) as f32, heads == 1);
+    let scale = (1.0 / (e as f64).sqrt()) as f32;
     Ok(Some(Box::new(move |io: &mut Io<'_>| {
         let buffers = io.buffers;
         let (q, k, v) = (buffers.floats(query), buffers.floats(key), buffers.floats(value));
+        let alone = heads == 1 && blocks::shared();
         let head = |head: usize, to: &mut [f32], scores: &mut [f32]| {
             let keys = Matrix { data: &k[head * s * e..], strides: [1, e] };
             let values = Matrix { data: &v[head * s * ev..], strides: [ev, 1] };
@@ -120,13 +124,13 @@ fn attention(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Opti
         };
         let to = io.outputs[0].floats_mut(to.len);
         let scores = &mut io.scratch[..heads * at_once * s];
-        if alone {
-            head(0, to, scores);
+        let (row, part) = (l * ev, at_once * s);
+        if heads > 1 && blocks::shared() {
+            let heads = to.par_chunks_mut(row).zip(scores.par_chunks_mut(part)).enumerate();
+            heads.for_each(|(i, (to, scores))| head(i, to, scores));
         } else {
-            to.par_chunks_mut(l * ev)
-                .zip(scores.par_chunks_mut((at_once * s).max(1)))
-                .enumerate()
-                .for_each(|(i, (to, scores))| head(i, to, scores));
+            let heads = to.chunks_mut(row).zip(scores.chunks_mut(part)).enumerate();
+            heads.for_each(|(i, (to, scores))| head(i, to, scores));
         }
         Ok(())
     })))
