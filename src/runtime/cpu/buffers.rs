@@ -197,7 +197,7 @@ impl Buffer {
     pub(super) fn copy_input(&mut self, tensor: &Tensor, len: usize) {
         self.copy_exact(tensor, len);
         if tensor.dtype == DataType::Float16 {
-            round(self.floats_mut(len));
+            round_to_half(self.floats_mut(len));
         }
     }
 
@@ -223,7 +223,7 @@ fn fill<S, T>(to: &mut [T], from: &ArrayD<S>, convert: impl Fn(&S) -> T) {
 }
 
 /// Rounds numbers to FP16, many at a time: one by one, each is a call.
-fn round(numbers: &mut [f32]) {
+pub(super) fn round_to_half(numbers: &mut [f32]) {
     let mut halves = [f16::ZERO; 256];
     for numbers in numbers.chunks_mut(halves.len()) {
         let halves = &mut halves[..numbers.len()];

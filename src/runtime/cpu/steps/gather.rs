@@ -4,10 +4,12 @@ use super::{Io, Step};
 use crate::graph::DataType;
 use crate::graph::weight::{Bytes, Data, Operand, Storage, Weight};
 use crate::runtime::cpu::blocks;
-use crate::runtime::cpu::buffers::{Buffers, Kind, Place};
+use crate::runtime::cpu::buffers::{Buffers, Kind, Place, round_to_half};
+use crate::runtime::cpu::matrix::unpack;
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
-use half::f16;
+use crate::runtime::reference::outside;
+use crate::tensor::{FloatType, decode};
 
 /// `gather` without shared batch dimensions; the rest is left to the reference.
 pub(super) fn build(
@@ -77,7 +79,7 @@ fn check(buffers: &Buffers, indices: Place, size: usize) -> Found<()> {
     let bound = size as i64;
     let mut all = (0..indices.len).map(|i| index(buffers, indices, i));
     match all.find(|index| !(-bound..bound).contains(index)) {
-        Some(index) => Err(format!("`indices` hold {index}, and there are {size} slices")),
+        Some(index) => Err(outside(index, size)),
         None => Ok(()),
     }
 }
@@ -95,6 +97,9 @@ enum Rest {
     Linear { scale: Blocks, offset: Option<Blocks> },
     Palette { table: Blocks, entries: usize, scale: Option<Blocks>, channel: Option<Blocks> },
 }
+
+/// The most entries of a table.
+const ENTRIES: usize = 256;
 
 /// Packed elements.
 struct Elements {
@@ -130,7 +135,7 @@ impl Table {
                 (codes, Rest::Linear { scale: blocks(scale)?, offset: optional(offset)? })
             }
             Storage::Palette { indices, table, table_scale, channel_scale, .. }
-                if matrix && table.shape.last() == Some(&1) =>
+                if matrix && table.shape[2] <= ENTRIES && table.shape[3] == 1 =>
             {
                 let entries = table.shape[2];
                 let (scale, channel) = (optional(table_scale)?, optional(channel_scale)?);
@@ -147,25 +152,25 @@ impl Table {
 
     /// One row: the formulas of [`Weight::dequantize`].
     fn decode(&self, row: usize, to: &mut [f32]) {
-        let start = row * self.cols;
-        for (col, to) in to.iter_mut().enumerate() {
-            let stored = self.values.at(start + col);
-            *to = match &self.rest {
-                Rest::Dense => stored,
-                Rest::Linear { scale, offset } => {
-                    let offset = offset.as_ref().map_or(0.0, |offset| offset.at(row, col));
-                    scale.scale(stored - offset, row, col)
+        self.values.read(row * self.cols, to);
+        match &self.rest {
+            Rest::Dense => {}
+            Rest::Linear { scale, offset } => {
+                if let Some(offset) = offset {
+                    offset.each(row, to, |part, offset| part.iter_mut().for_each(|x| *x -= offset));
                 }
-                Rest::Palette { table, entries, scale, channel } => {
-                    let entry = table.block(row, col) * entries + stored as usize;
-                    let value = table.values.at(entry);
-                    let scaled = |value, by: &Option<Blocks>| match by {
-                        Some(by) => by.scale(value, row, col),
-                        None => value,
-                    };
-                    scaled(scaled(value, scale), channel)
+                scale.multiply(row, to);
+            }
+            Rest::Palette { table, entries, scale, channel } => {
+                for (block, part) in table.parts(row, to) {
+                    let mut lut = [0.0; ENTRIES];
+                    table.values.read(block * entries, &mut lut[..*entries]);
+                    part.iter_mut().for_each(|x| *x = lut[*x as usize]);
                 }
-            };
+                for by in [scale, channel].into_iter().flatten() {
+                    by.multiply(row, to);
+                }
+            }
         }
     }
 }
@@ -179,18 +184,31 @@ impl Blocks {
         Some(Self { values, rows: size(rows, down), cols: size(cols, across), across, half })
     }
 
-    fn block(&self, row: usize, col: usize) -> usize {
-        row / self.rows * self.across + col / self.cols
+    /// The parts of a row of the weight, each with its block's number.
+    fn parts<'a>(
+        &self,
+        row: usize,
+        to: &'a mut [f32],
+    ) -> impl Iterator<Item = (usize, &'a mut [f32])> {
+        let first = row / self.rows * self.across;
+        to.chunks_mut(self.cols).enumerate().map(move |(i, part)| (first + i, part))
     }
 
-    fn at(&self, row: usize, col: usize) -> f32 {
-        self.values.at(self.block(row, col))
+    /// The parts of a row, each with its block's parameter.
+    fn each(&self, row: usize, to: &mut [f32], change: impl Fn(&mut [f32], f32)) {
+        for (block, part) in self.parts(row, to) {
+            let mut parameter = [0.0];
+            self.values.read(block, &mut parameter);
+            change(part, parameter[0]);
+        }
     }
 
-    /// A product with the block's scale, rounded once to the scale's type.
-    fn scale(&self, value: f32, row: usize, col: usize) -> f32 {
-        let product = value * self.at(row, col);
-        if self.half { f16::from_f32(product).to_f32() } else { product }
+    /// Multiplies a row by its blocks' scales, and rounds it to their type.
+    fn multiply(&self, row: usize, to: &mut [f32]) {
+        self.each(row, to, |part, scale| part.iter_mut().for_each(|x| *x *= scale));
+        if self.half {
+            round_to_half(to);
+        }
     }
 }
 
@@ -202,25 +220,26 @@ impl Elements {
         }
     }
 
-    /// Element `i`, exactly.
-    fn at(&self, i: usize) -> f32 {
-        let bytes = &*self.bytes;
+    /// Elements number `from` and on, exactly.
+    fn read(&self, from: usize, to: &mut [f32]) {
+        let plain = |size: usize| &self.bytes[from * size..][..to.len() * size];
         match self.dtype {
-            DataType::Float16 => f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32(),
-            DataType::Float32 => {
-                let at = &bytes[4 * i..4 * i + 4];
-                f32::from_le_bytes([at[0], at[1], at[2], at[3]])
-            }
-            DataType::Int8 => f32::from(bytes[i] as i8),
+            DataType::Float16 => decode(FloatType::F16, plain(2), to),
+            DataType::Float32 => decode(FloatType::F32, plain(4), to),
             dtype => {
-                // Sub-byte codes are one stream of bits, the lowest first.
                 let bits = dtype.bits().unwrap_or(8) as usize;
-                let (byte, shift) = (i * bits / 8, i * bits % 8);
-                let next = bytes.get(byte + 1).copied().unwrap_or(0);
-                let code = u16::from_le_bytes([bytes[byte], next]) >> shift & ((1 << bits) - 1);
-                match dtype {
-                    DataType::Int4 => f32::from((code as i16) << 12 >> 12),
-                    _ => f32::from(code),
+                let mut codes = [0; 256];
+                for (i, to) in to.chunks_mut(codes.len()).enumerate() {
+                    let codes = &mut codes[..to.len()];
+                    unpack(&self.bytes, bits, from + i * 256, codes);
+                    let pairs = to.iter_mut().zip(codes);
+                    match dtype {
+                        DataType::Int8 => pairs.for_each(|(to, code)| *to = f32::from(*code as i8)),
+                        DataType::Int4 => {
+                            pairs.for_each(|(to, code)| *to = f32::from((*code << 4) as i8 >> 4));
+                        }
+                        _ => pairs.for_each(|(to, code)| *to = f32::from(*code)),
+                    }
                 }
             }
         }
@@ -231,6 +250,7 @@ impl Elements {
 mod tests {
     use super::*;
     use crate::scheme::Scheme;
+    use half::f16;
 
     #[test]
     fn rows_are_those_of_the_whole_weight() {
