@@ -6,6 +6,7 @@ use crate::runtime::cpu::buffers::{Kind, Place};
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
 use crate::runtime::cpu::strided::View;
+use crate::runtime::reference::{Definition, definition};
 
 /// Results of INT32 operations, and of comparisons; narrower types are left to the reference.
 pub(super) fn build(
@@ -48,7 +49,7 @@ pub(super) fn build(
     if !is_int("x") || !is_int("y") {
         return Ok(None);
     }
-    let Some(f) = function(node.kind()) else { return Ok(None) };
+    let Some(f) = function(node.kind(), to.kind) else { return Ok(None) };
     let Some([(x, first), (y, second)]) = views(["x", "y"], planner)? else { return Ok(None) };
     Ok(Some(Box::new(move |io: &mut Io<'_>| {
         let (a, b) = (io.buffers.ints(x), io.buffers.ints(y));
@@ -58,56 +59,36 @@ pub(super) fn build(
             second.read(b, i, &mut other, 0, |x| x);
             (one[0], other[0])
         };
-        match (to.kind, f) {
-            (Kind::Bool, Function::Compare(f)) => {
+        match f {
+            Function::Compare(f) => {
                 for (i, out) in io.outputs[0].bools_mut(to.len).iter_mut().enumerate() {
                     let (x, y) = pair(i);
-                    *out = f(&x, &y);
+                    *out = f(x.into(), y.into());
                 }
             }
-            (_, Function::Number(f)) => {
+            Function::Number(f) => {
                 for (i, out) in io.outputs[0].ints_mut(to.len).iter_mut().enumerate() {
                     let (x, y) = pair(i);
-                    *out = f(x, y).ok_or_else(|| format!("{x} and {y} have no result"))?;
+                    *out = f(x.into(), y.into()) as i32;
                 }
             }
-            _ => return Err("gives another type".into()),
         }
         Ok(())
     })))
 }
 
+/// What the reference does with two integers: numbers wrap around, comparisons are exact in f64.
 #[derive(Clone, Copy)]
 enum Function {
-    Number(fn(i32, i32) -> Option<i32>),
-    Compare(fn(&i32, &i32) -> bool),
+    Number(fn(i64, i64) -> i64),
+    Compare(fn(f64, f64) -> bool),
 }
 
-/// Sums and products wrap around; a division by 0 has no result.
-fn function(kind: &str) -> Option<Function> {
-    use Function::{Compare, Number};
-    Some(match kind {
-        "add" => Number(|x, y| Some(x.wrapping_add(y))),
-        "sub" => Number(|x, y| Some(x.wrapping_sub(y))),
-        "mul" => Number(|x, y| Some(x.wrapping_mul(y))),
-        "maximum" => Number(|x, y| Some(x.max(y))),
-        "minimum" => Number(|x, y| Some(x.min(y))),
-        "floor_div" => Number(|x, y| Some(x.checked_div_euclid(y)?).map(|_| floor_div(x, y))),
-        "mod" => {
-            Number(|x, y| x.checked_rem(y).map(|_| x.wrapping_sub(floor_div(x, y).wrapping_mul(y))))
-        }
-        "equal" => Compare(i32::eq),
-        "not_equal" => Compare(i32::ne),
-        "greater" => Compare(i32::gt),
-        "greater_equal" => Compare(i32::ge),
-        "less" => Compare(i32::lt),
-        "less_equal" => Compare(i32::le),
-        _ => return None,
-    })
-}
-
-/// Rounded towards −∞.
-fn floor_div(x: i32, y: i32) -> i32 {
-    let quotient = x.wrapping_div(y);
-    if x.wrapping_rem(y) != 0 && (x < 0) != (y < 0) { quotient - 1 } else { quotient }
+/// The function of an operation whose results are of this kind.
+fn function(kind: &str, to: Kind) -> Option<Function> {
+    match (definition(kind)?, to) {
+        (Definition::Binary(_, f), Kind::Int) => Some(Function::Number(*f)),
+        (Definition::Compare(f), Kind::Bool) => Some(Function::Compare(*f)),
+        _ => None,
+    }
 }

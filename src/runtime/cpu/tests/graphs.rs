@@ -67,16 +67,44 @@ fn the_number_of_threads_changes_nothing() {
     let m = graph.op("matmul", &[("x", s), ("y", z)], &flag);
     graph.output(m);
     let (inputs, _) = draw(&graph.function, &mut Numbers(1));
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let mut prepared = Cpu.prepare(&graph.function, &Shapes::new()).unwrap();
-            let mut outputs = Tensors::new();
-            prepared.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();
-            outputs
-        })
+    let run = || {
+        let mut prepared = Cpu.prepare(&graph.function, &Shapes::new()).unwrap();
+        let mut outputs = Tensors::new();
+        prepared.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();
+        outputs
     };
-    assert_eq!(run(1), run(3));
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(run)
+    };
+    assert_eq!(on(1), on(3));
+    // In no pool, but for the one that the run enters.
+    assert_eq!(on(1), run());
+}
+
+#[test]
+fn only_steps_worth_it_take_more_than_one_thread() {
+    let shared = |kind: &str, x: &[usize], w: &[usize]| {
+        let mut graph = Graph::new(20);
+        let x = graph.input(Float32, x);
+        let values = match kind {
+            "linear" => vec![("x", x), ("weight", graph.weight(Float16, w))],
+            _ => vec![("x", x)],
+        };
+        let y = graph.op(kind, &values, &[]);
+        graph.output(y);
+        crate::runtime::cpu::plan::plan(&graph.function).unwrap().shared
+    };
+    #[rustfmt::skip]
+    let cases: [(&str, &[usize], &[usize], bool); 4] = [
+        ("linear", &[64, 64], &[172, 64], false),
+        ("linear", &[64, 256], &[128, 256], true),
+        ("exp", &[100, 100], &[], false),
+        ("exp", &[200, 100], &[], true),
+    ];
+    for (kind, x, w, want) in cases {
+        assert_eq!(shared(kind, x, w), want, "{kind} of {x:?} by {w:?}");
+    }
 }
 
 #[test]
@@ -155,9 +183,9 @@ fn what_does_not_fit_is_a_usage_error() {
     };
     #[rustfmt::skip]
     let cases = [
-        (run(&[]), "input `v0` is missing"),
+        (run(&[]), "input `v0` is missing; the function takes fp32[2, 3] there"),
         (run(&[("v0", float(&[3, 2]))]), "input `v0` is fp32[3, 2]; the function takes fp32[2, 3]"),
-        (run(&[("v0", float(&[2, 3])), ("w", float(&[]))]), "there is no input `w`"),
+        (run(&[("v0", float(&[2, 3])), ("w", float(&[]))]), "there is no input `w`; the function takes `v0`"),
     ];
     for (got, want) in cases {
         assert_eq!(got.unwrap_err().to_string(), want);
@@ -175,7 +203,10 @@ fn an_index_that_is_not_there_names_its_operation() {
     let (mut inputs, _) = draw(&graph.function, &mut Numbers(1));
     inputs.insert("v1".into(), Tensor::int(Int32, ArrayD::from_elem(IxDyn(&[1]), 9)));
     let why = ready.run(&inputs, &mut Tensors::new(), &mut Tensors::new()).unwrap_err();
-    assert!(why.to_string().starts_with("gather `gather_0`: `indices` hold 9"), "{why}");
+    assert!(
+        why.to_string().starts_with("gather `gather_0`: `indices` holds 9 for a dimension of 2"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -295,7 +295,7 @@ impl Compiler<'_, '_> {
                 let axis = axis(node)?;
                 let scale = self.value(node, node.id("scale")?, axis)?;
                 let scaled = self.binary(Binary::Div, x, scale)?;
-                let mut code = self.unary(Unary::Round, scaled)?;
+                let mut code = self.unary(Unary::Steps, scaled)?;
                 if node.operation.argument("zero_point").is_some() {
                     let zero = self.value(node, node.id("zero_point")?, axis)?;
                     code = self.binary(Binary::Add, code, zero)?;

@@ -54,13 +54,15 @@ pub(super) enum Unary {
     Softsign,
     Sqrt,
     Square,
+    /// To the nearest integer, ties to even; NaN to 0: what a code counts.
+    Steps,
     Tan,
     Tanh,
     /// max(x, α)
     Threshold(f32),
-    /// x where it is at least α, else 0
+    /// 0 below α, else x
     ThresholdedRelu(f32),
-    /// min(x, β) above 0, αx below, as far as β
+    /// min(x, β), below zero min(αx, β)
     ClampedRelu(f32, f32),
     Trunc,
 }
@@ -87,7 +89,7 @@ pub(super) enum Binary {
     And,
     Or,
     Xor,
-    /// x where it is positive, else x·y
+    /// x, below zero x·y
     Prelu,
 }
 
@@ -105,6 +107,12 @@ fn both(x: &Block, y: &Block, to: &mut Block, f: impl Fn(f32, f32) -> f32) {
 #[inline(always)]
 fn flag(holds: bool) -> f32 {
     if holds { 1.0 } else { 0.0 }
+}
+
+/// The smaller; NaN where either is.
+#[inline(always)]
+fn least(x: f32, y: f32) -> f32 {
+    if x > y || y.is_nan() { y } else { x }
 }
 
 /// To the nearest integer, ties to even.
@@ -138,18 +146,10 @@ impl Unary {
             Self::Atan => each(x, to, f32::atan),
             Self::Atanh => each(x, to, f32::atanh),
             Self::Ceil => each(x, to, |x| -floor(-x)),
-            Self::Clip(a, b) => each(x, to, |x| {
-                if x < a {
-                    a
-                } else if x > b {
-                    b
-                } else {
-                    x
-                }
-            }),
+            Self::Clip(a, b) => each(x, to, |x| least(if x < a { a } else { x }, b)),
             Self::Cos => each(x, to, f32::cos),
             Self::Cosh => each(x, to, f32::cosh),
-            Self::Elu(a) => each(x, to, |x| if x > 0.0 { x } else { a * (math::exp(x) - 1.0) }),
+            Self::Elu(a) => each(x, to, |x| if x < 0.0 { a * (math::exp(x) - 1.0) } else { x }),
             Self::Erf => each(x, to, math::erf),
             Self::Exp => each(x, to, math::exp),
             Self::Exp2 => each(x, to, f32::exp2),
@@ -163,7 +163,7 @@ impl Unary {
                 0.5 * x * (1.0 + math::tanh(inner))
             }),
             Self::Inverse(e) => each(x, to, |x| 1.0 / (x + e)),
-            Self::LeakyRelu(a) => each(x, to, |x| if x > 0.0 { x } else { a * x }),
+            Self::LeakyRelu(a) => each(x, to, |x| if x < 0.0 { a * x } else { x }),
             Self::Line(a, b) => each(x, to, |x| a * x + b),
             Self::Log(e) => each(x, to, |x| (x + e).ln()),
             Self::Not => each(x, to, |x| flag(x == 0.0)),
@@ -174,7 +174,9 @@ impl Unary {
             Self::ScaledTanh(a, b) => each(x, to, |x| a * math::tanh(b * x)),
             Self::Sigmoid => each(x, to, math::sigmoid),
             Self::SigmoidHard(a, b) => each(x, to, |x| (a * x + b).clamp(0.0, 1.0)),
-            Self::Sign => each(x, to, |x| flag(x > 0.0) - flag(x < 0.0)),
+            Self::Sign => {
+                each(x, to, |x| if x.is_nan() { x } else { flag(x > 0.0) - flag(x < 0.0) })
+            }
             Self::Silu => each(x, to, |x| x * math::sigmoid(x)),
             Self::Sin => each(x, to, f32::sin),
             Self::Sinh => each(x, to, f32::sinh),
@@ -182,12 +184,13 @@ impl Unary {
             Self::Softsign => each(x, to, |x| x / (1.0 + x.abs())),
             Self::Sqrt => each(x, to, f32::sqrt),
             Self::Square => each(x, to, |x| x * x),
+            Self::Steps => each(x, to, |x| if x.is_nan() { 0.0 } else { round(x) }),
             Self::Tan => each(x, to, f32::tan),
             Self::Tanh => each(x, to, math::tanh),
             Self::Threshold(a) => each(x, to, |x| if x < a { a } else { x }),
-            Self::ThresholdedRelu(a) => each(x, to, |x| if x >= a { x } else { 0.0 }),
+            Self::ThresholdedRelu(a) => each(x, to, |x| if x < a { 0.0 } else { x }),
             Self::ClampedRelu(a, b) => {
-                each(x, to, |x| if x > 0.0 { x.min(b) } else { (a * x).min(b) });
+                each(x, to, |x| least(if x < 0.0 { a * x } else { x }, b));
             }
             Self::Trunc => each(x, to, trunc),
         }
@@ -201,10 +204,17 @@ impl Binary {
             Self::Sub => both(x, y, to, |x, y| x - y),
             Self::Mul => both(x, y, to, |x, y| x * y),
             Self::Div => both(x, y, to, |x, y| x / y),
-            Self::FloorDiv => both(x, y, to, |x, y| floor(x / y)),
-            Self::Mod => both(x, y, to, |x, y| x - floor(x / y) * y),
+            // In f64, or a quotient that f32 rounds to an integer has another floor.
+            Self::FloorDiv => {
+                both(x, y, to, |x, y| (f64::from(x) / f64::from(y)).floor() as f32);
+            }
+            // Exact, where x − ⌊x / y⌋ · y would cancel.
+            Self::Mod => both(x, y, to, |x, y| {
+                let rest = x % y;
+                if rest != 0.0 && (rest < 0.0) != (y < 0.0) { rest + y } else { rest }
+            }),
             Self::Maximum => both(x, y, to, |x, y| if x < y || y.is_nan() { y } else { x }),
-            Self::Minimum => both(x, y, to, |x, y| if x > y || y.is_nan() { y } else { x }),
+            Self::Minimum => both(x, y, to, least),
             Self::Pow => both(x, y, to, f32::powf),
             Self::Equal => both(x, y, to, |x, y| flag(x == y)),
             Self::NotEqual => both(x, y, to, |x, y| flag(x != y)),
@@ -215,7 +225,7 @@ impl Binary {
             Self::And => both(x, y, to, |x, y| flag(x != 0.0 && y != 0.0)),
             Self::Or => both(x, y, to, |x, y| flag(x != 0.0 || y != 0.0)),
             Self::Xor => both(x, y, to, |x, y| flag((x != 0.0) != (y != 0.0))),
-            Self::Prelu => both(x, y, to, |x, y| if x > 0.0 { x } else { x * y }),
+            Self::Prelu => both(x, y, to, |x, y| if x < 0.0 { x * y } else { x }),
         }
     }
 }

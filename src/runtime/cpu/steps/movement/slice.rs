@@ -27,6 +27,8 @@ struct Axis {
     count: usize,
     /// Begins at the edge, whatever `begin` says.
     from_edge: bool,
+    /// A beginning before the first element is none; it is not moved there.
+    exact: bool,
 }
 
 /// Reads the parameters; `None` if the slice cannot be expressed.
@@ -46,7 +48,11 @@ pub(super) fn read(node: Node<'_>) -> Found<Option<Slice>> {
     let mut axes = Vec::with_capacity(rank);
     let (mut shape, mut steps) = (Vec::new(), Vec::new());
     for axis in 0..rank {
-        let step = *step.get(axis).ok_or("`stride` is too short")?;
+        let exact = by_size || squeezed[axis];
+        let step = match squeezed[axis] {
+            true => 1,
+            false => *step.get(axis).ok_or("`stride` is too short")?,
+        };
         let count = match squeezed[axis] {
             true => 1,
             false => left.next().ok_or("the slice has too few dimensions")?,
@@ -56,7 +62,8 @@ pub(super) fn read(node: Node<'_>) -> Found<Option<Slice>> {
             steps.push(strides[axis] * step as isize);
         }
         let stride = strides[axis].unsigned_abs();
-        axes.push(Axis { size: x[axis], stride, step, count, from_edge: from_edge[axis] });
+        let from_edge = from_edge[axis];
+        axes.push(Axis { size: x[axis], stride, step, count, from_edge, exact });
     }
     let begin = if node.varies("begin") { None } else { Some(node.ints("begin", 0)?) };
     let known = begin.as_ref().is_none_or(|begin| begin.len() == rank);
@@ -89,6 +96,7 @@ impl Slice {
                 (true, true) => 0,
                 (true, false) => size - 1,
                 (false, _) => match begin(i) {
+                    n if n < 0 && (axis.exact || axis.step < 0) => n + size,
                     n if n < 0 => (n + size).max(0),
                     n if axis.step < 0 => n.min(size - 1),
                     n => n,
