@@ -43,6 +43,10 @@ pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
     let outputs = Outputs {
         package: file_name(&package.dir),
         function: name.into(),
+        other_functions: match args.function {
+            Some(_) => vec![],
+            None => package.program.functions.keys().filter(|n| *n != name).cloned().collect(),
+        },
         backend: match engine {
             Engine::Cpu => engine.to_string(),
             Engine::Reference => format!("{engine}, {}", mode_word(mode)),

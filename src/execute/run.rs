@@ -3,6 +3,7 @@
 use super::Inputs;
 use crate::graph::{Function, Program};
 use crate::runtime::{Backend, Cpu, Mode, Prepared, Reference, Shapes, Tensors};
+use crate::text::listed;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,17 +69,10 @@ pub fn choose<'p>(program: &'p Program, name: Option<&str>) -> Result<(&'p str, 
         Some(name) => program.functions.get_key_value(name),
         None => program.functions.first_key_value(),
     };
-    let listed = || {
-        let names: Vec<_> = program.functions.keys().take(5).map(String::as_str).collect();
-        let more = match program.functions.len().saturating_sub(5) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        format!("{}{more}", names.join(", "))
-    };
     let (name, function) = found.ok_or_else(|| {
         let asked = name.unwrap_or(&program.default_function);
-        Error::Usage(format!("there is no function `{asked}`; there are {}", listed()))
+        let known = listed(program.functions.keys().map(String::as_str));
+        Error::Usage(format!("there is no function `{asked}`; there are {known}"))
     })?;
     Ok((name, function))
 }

@@ -1,7 +1,7 @@
 //! What a run of a function gave, as people read it and as machines do.
 
 use super::text::figure;
-use crate::text::{Column, Table, printable, shape};
+use crate::text::{Column, Table, listed, printable, shape};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -15,6 +15,8 @@ pub struct Outputs {
     pub package: String,
     /// The function.
     pub function: String,
+    /// The package's other functions, where nobody said which was meant.
+    pub other_functions: Vec<String>,
     /// Who evaluated, and how values were rounded.
     pub backend: String,
     /// Where the inputs came from.
@@ -91,12 +93,17 @@ impl Outputs {
     /// A table of outputs and states.
     pub fn to_text(&self, width: Option<usize>) -> String {
         let mut out = format!(
-            "{}, function {}, on {}\ninputs: {}\n\n",
+            "{}, function {}, on {}\ninputs: {}\n",
             printable(&self.package),
             printable(&self.function),
             self.backend,
             printable(&self.inputs)
         );
+        if !self.other_functions.is_empty() {
+            let others = listed(self.other_functions.iter().map(String::as_str));
+            let _ = writeln!(out, "not run: {others}; --function NAME chooses one");
+        }
+        out.push('\n');
         let mut table = Table::new(vec![
             Column::left("output").shrink_to(16),
             Column::left("type"),
@@ -170,6 +177,7 @@ mod tests {
         let outputs = Outputs {
             package: "m.mlpackage".into(),
             function: "main".into(),
+            other_functions: vec!["decode".into()],
             backend: "cpu".into(),
             inputs: "drawn".into(),
             steps: vec![vec![
@@ -184,6 +192,7 @@ mod tests {
         insta::assert_snapshot!(outputs.to_text(None), @r"
         m.mlpackage, function main, on cpu
         inputs: drawn
+        not run: decode; --function NAME chooses one
 
         output   type           min      max   mean  first
         y        fp16[1, 5]  -2.000  1.234e4   3086  1 not finite; 0.5000 -2.000 – …

@@ -9,6 +9,7 @@
 //! | [`left()`] | the table of what was not quantized |
 //! | [`bars`], [`curve`] | plots of block characters |
 //! | [`nearest`], [`distance`] | which word was meant |
+//! | [`listed`] | a few names of many |
 //! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
 
 mod left;
@@ -63,6 +64,17 @@ pub fn grouped(n: u64) -> String {
 /// A shape as `[64, 3, 3, 3]`.
 pub fn shape(shape: &[usize]) -> String {
     format!("{shape:?}")
+}
+
+/// The first five names, and how many more there are: `a, b, c, d, e and 7 more`.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = names.into_iter().map(printable).collect();
+    let first = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// `text` with every control character (escape sequences, line ends, direction marks) replaced by
