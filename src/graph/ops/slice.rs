@@ -155,8 +155,11 @@ fn slice_by_size(args: &Arguments<'_>) -> Inferred {
             map(x.dims[axis], |d| d.checked_sub(begin[axis].into()).filter(|&n| 0 <= n && n <= d))
         }
         (-1, None) => Some(Dim::Flexible),
-        (n, _) => fixed(n.into())
-            .filter(|n| x.dims[axis].size() >= n.size() || x.dims[axis].size().is_none()),
+        (n, begin) => {
+            let begin = begin.as_ref().map_or(0, |begin| i128::from(begin[axis].max(0)));
+            let end = begin + i128::from(n);
+            fixed(n.into()).filter(|_| x.dims[axis].size().is_none_or(|d| end <= d as i128))
+        }
     };
     let dims: Option<Vec<_>> = (0..x.rank()).map(taken).collect();
     one(x.dtype, dims.ok_or_else(|| format!("`size` is {}, and `x` is {x}", listed(&size)))?)

@@ -51,6 +51,7 @@ fn absurd_sizes_are_refused() {
          "`end` cannot be reached from `start` by `step`"),
         ("slice_by_index", r#"{"x":"fp16[9]","begin":[0],"end":[9],"stride":[0]}"#, "`stride` is [0]"),
         ("slice_by_size", r#"{"x":"fp16[9]","begin":[3],"size":[-2]}"#, "`size` is [-2], and `x` is fp16[9]"),
+        ("slice_by_size", r#"{"x":"fp16[9]","begin":[3],"size":[7]}"#, "`size` is [7], and `x` is fp16[9]"),
         ("softmax", r#"{"x":"fp16[2]","axis":-2147483648}"#, "`axis` is -2147483648, and there are 1 dimensions"),
     ];
     let mut differ = Vec::new();
