@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use twolane::formats::mil;
 use twolane::metrics::Stats;
 use twolane::report::{ErrorReport, Parts, Report, TensorReport};
 
@@ -340,23 +339,6 @@ fn everything_that_is_wrong_with_a_package_is_told() {
         }
         assert_eq!(said.err.lines().count(), 1 + findings.len(), "{}", said.err);
     }
-}
-
-#[test]
-fn an_optional_input_does_not_become_required_in_silence() {
-    let bench = with_packages();
-    let path = bench.path("bare.mlpackage/Data/com.apple.CoreML/model.mlmodel");
-    let mut model = mil::Model::parse(&fs::read(&path).unwrap()).unwrap();
-    let description = model.description.as_mut().unwrap();
-    let function = description.functions.iter_mut().find(|f| f.name == "fc1_weight").unwrap();
-    function.input[0].r#type.as_mut().unwrap().is_optional = true;
-    fs::write(&path, model.to_bytes()).unwrap();
-    let said = bench.run(&["inspect", "bare.mlpackage"]);
-    assert_eq!((said.code, said.out.as_str()), (3, ""));
-    insta::assert_snapshot!(said.err, @r"
-    error: bare.mlpackage: 1 finding
-      fc1_weight: input `x`: it is optional, which cannot be read; convert the model with an input that must be given, without a default value
-    ");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Stored numbers → the type and shape that an input declares.
 
 use crate::formats::safetensors::Dtype;
-use crate::graph::{DataType, Dim, Feature, Function, Sizes, TensorType};
+use crate::graph::{ColorSpace, DataType, Dim, Feature, Function, Sizes, TensorType};
 use crate::runtime::Tensor;
 use half::{bf16, f16};
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
 /// A tensor of a file.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,26 @@ pub(super) fn convert(
     };
     let tensor = typed(elements, ty.dtype, &shape)?;
     Ok(if channels_last { channels_first(tensor) } else { tensor })
+}
+
+/// That an image of 8-bit channels holds what such an image can: whole numbers from 0 to 255. A device
+/// takes nothing else, and a model that was trained on a share of them scales them itself.
+///
+/// # Errors
+/// A sentence on the first other number.
+pub(super) fn check_pixels(tensor: &Tensor, image: Option<ColorSpace>) -> Result<(), String> {
+    let eight_bits =
+        matches!(image, Some(ColorSpace::Grayscale | ColorSpace::Rgb | ColorSpace::Bgr));
+    let Some(array) = tensor.as_float().filter(|_| eight_bits) else { return Ok(()) };
+    let is_pixel = |x: f32| (0.0..=255.0).contains(&x) && x.fract() == 0.0;
+    let Some((place, x)) = array.indexed_iter().find(|(_, x)| !is_pixel(**x)) else {
+        return Ok(());
+    };
+    let place = match place.slice() {
+        [_, channel, row, column] => format!("channel {channel}, row {row}, column {column}"),
+        place => format!("{place:?}"),
+    };
+    Err(format!("holds {x} at {place}; the pixels of an image are whole numbers from 0 to 255"))
 }
 
 /// The shape in which an image's elements lie in the file, with a batch of one before it, and whether
@@ -162,7 +182,7 @@ fn typed(elements: Elements, dtype: DataType, shape: &[usize]) -> Result<Tensor,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Builder, ColorSpace, SizeRange};
+    use crate::graph::{Builder, SizeRange};
 
     /// Converts to an input of this type.
     fn into(
@@ -251,5 +271,29 @@ mod tests {
             assert_eq!(values[..4], [0.0, 3.0, 6.0, 9.0], "the first channel");
         }
         assert!(of(&[4, 3]).is_err());
+    }
+
+    #[test]
+    fn pixels_are_what_eight_bits_hold() {
+        let told = |values: [f32; 4], image| {
+            let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let ty = TensorType::fixed(DataType::Float32, &[1, 1, 2, 2]);
+            let stored = Stored { dtype: Dtype::F32, shape: &[1, 1, 2, 2], bytes: &bytes };
+            let tensor = into(stored, ty, Sizes::Fixed, image).unwrap();
+            check_pixels(&tensor, image).err().unwrap_or_default()
+        };
+        let gray = Some(ColorSpace::Grayscale);
+        for (values, image, fits) in [
+            ([0.0, 255.0, 1.0, 128.0], gray, true),
+            ([0.0, 1.0, 2.0, 256.0], gray, false),
+            ([0.0, -1.0, 2.0, 3.0], gray, false),
+            ([0.0, 0.5, 0.25, 1.0], gray, false),
+            ([f32::NAN, 0.0, 0.0, 0.0], gray, false),
+            ([-0.5, 300.0, 0.25, 1.0], Some(ColorSpace::GrayscaleFloat16), true),
+            ([-0.5, 300.0, 0.25, 1.0], None, true),
+        ] {
+            assert_eq!(told(values, image).is_empty(), fits, "{values:?} {image:?}");
+        }
+        insta::assert_snapshot!(told([0.0, 1.0, 256.0, 0.0], gray), @"holds 256 at channel 0, row 1, column 0; the pixels of an image are whole numbers from 0 to 255");
     }
 }

@@ -1,6 +1,8 @@
 //! Inputs that depend on names alone: the same on any machine, in any version.
 
-use crate::graph::{DataType, Dim, Feature, Function, Operation, Sizes, ValueId, ValueType};
+use crate::graph::{
+    DataType, Dim, Feature, Function, Operation, Sizes, TensorType, ValueId, ValueType,
+};
 use crate::runtime::{Tensor, Tensors};
 use crate::{Error, Result};
 use half::f16;
@@ -32,6 +34,7 @@ const PASSES: &[(&str, &[&str])] = &[
 /// |---|---|
 /// | FP16, FP32 | sums of twelve uniform numbers less six: nearly standard normal, rounded to the type |
 /// | image | whole numbers from 0 to 255 |
+/// | optional | its default value |
 /// | integers | uniform over the rows of the table that they choose from (`gather`, `one_hot`); 0 where none is found |
 /// | flags | true or false |
 ///
@@ -56,21 +59,11 @@ pub fn draw(function: &Function, seed: &str) -> Result<Tensors> {
 }
 
 fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Result<Tensor, String> {
-    let ty = function.value(feature.value).ty.tensor().ok_or("it is no tensor")?;
-    let shape = default_shape(&ty.dims, &feature.sizes).ok_or("it has no default shape")?;
-    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let elements = elements
-        .filter(|&n| n <= MOST_ELEMENTS)
-        .ok_or_else(|| format!("{shape:?} has more than {MOST_ELEMENTS} elements"))?;
-    let mut numbers = Numbers::new(seed);
-    fn array<T>(
-        shape: &[usize],
-        n: usize,
-        draw: impl FnMut() -> T,
-    ) -> std::result::Result<ArrayD<T>, String> {
-        let values = std::iter::repeat_with(draw).take(n).collect();
-        ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|error| error.to_string())
+    if let Some(default) = left_out(function, feature)? {
+        return Ok(default);
     }
+    let (ty, shape, elements) = sized(function, feature)?;
+    let mut numbers = Numbers::new(seed);
     Ok(match ty.dtype {
         dtype @ (DataType::Float16 | DataType::Float32) => {
             let draw = || match (feature.image, dtype) {
@@ -93,6 +86,53 @@ fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Resul
         }
         dtype => return Err(format!("it is {dtype}")),
     })
+}
+
+/// What an optional input holds where it is left out, in its default shape; `None` for one that must
+/// be given.
+///
+/// # Errors
+/// A sentence on a type or a size that no tensor has.
+pub(super) fn left_out(
+    function: &Function,
+    feature: &Feature,
+) -> std::result::Result<Option<Tensor>, String> {
+    let Some(default) = feature.default else { return Ok(None) };
+    let (ty, shape, elements) = sized(function, feature)?;
+    Ok(Some(match ty.dtype {
+        DataType::Float16 => {
+            let value = f16::from_f64(default).to_f32();
+            Tensor::float(ty.dtype, array(&shape, elements, || value)?)
+        }
+        DataType::Float32 => Tensor::float(ty.dtype, array(&shape, elements, || default as f32)?),
+        DataType::Int8 | DataType::Int32 => {
+            Tensor::int(ty.dtype, array(&shape, elements, || default as i32)?)
+        }
+        dtype => return Err(format!("it is {dtype} with a default value")),
+    }))
+}
+
+/// The type of an input, its default shape, and the number of elements of that.
+fn sized<'f>(
+    function: &'f Function,
+    feature: &Feature,
+) -> std::result::Result<(&'f TensorType, Vec<usize>, usize), String> {
+    let ty = function.value(feature.value).ty.tensor().ok_or("it is no tensor")?;
+    let shape = default_shape(&ty.dims, &feature.sizes).ok_or("it has no default shape")?;
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let elements = elements
+        .filter(|&n| n <= MOST_ELEMENTS)
+        .ok_or_else(|| format!("{shape:?} has more than {MOST_ELEMENTS} elements"))?;
+    Ok((ty, shape, elements))
+}
+
+fn array<T>(
+    shape: &[usize],
+    elements: usize,
+    draw: impl FnMut() -> T,
+) -> std::result::Result<ArrayD<T>, String> {
+    let values = std::iter::repeat_with(draw).take(elements).collect();
+    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|error| error.to_string())
 }
 
 /// The shape that an input has by default; `None` where the package gives none.

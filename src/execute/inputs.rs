@@ -1,6 +1,6 @@
 //! What a function is fed.
 
-use super::convert::{Stored, convert};
+use super::convert::{Stored, check_pixels, convert};
 use super::{draw, key};
 use crate::graph::{Feature, Function, Program, ValueType};
 use crate::runtime::Tensors;
@@ -31,11 +31,12 @@ impl Inputs {
     }
 
     /// Takes the inputs of `function` from a file, whose names say what they are for: see [`key`].
-    /// Numbers become the declared types. Without `steps`, there are as many as the file has.
+    /// Numbers become the declared types, an optional input that the file lacks its default value.
+    /// Without `steps`, there are as many as the file has.
     ///
     /// # Errors
     /// [`Error::Usage`] for more steps than the file has; [`Error::Input`] for an input that is
-    /// missing, given twice, or does not fit what the function declares.
+    /// missing, given twice, or does not fit what the function declares, and for what is no pixel.
     pub fn read(
         file: &Source,
         program: &Program,
@@ -64,6 +65,12 @@ impl Inputs {
                 let remedy = format!("store it as what function `{name}` declares");
                 Error::input(place(&tensor.name), format!("input `{}` {why}", key.name), remedy)
             })?;
+            if let Err(why) = check_pixels(&converted, feature.image) {
+                let remedy =
+                    "give pixels as an image file has them: the package scales them itself";
+                let found = format!("input `{}` {why}", key.name);
+                return Err(Error::input(place(&tensor.name), found, remedy));
+            }
             let group = match is_state {
                 true => &mut states,
                 false => given.entry(key.step).or_default(),
@@ -95,17 +102,22 @@ impl Inputs {
                     return Err(Error::input(&*file_name, found, "leave one of them out"));
                 }
             }
-            let is_missing = |(input, feature): &(&&str, &&Feature)| {
+            for (input, feature) in &features {
                 let is_tensor = matches!(function.value(feature.value).ty, ValueType::Tensor(_));
-                is_tensor && !tensors.contains_key(**input)
-            };
-            if let Some((input, _)) = features.iter().find(is_missing) {
-                let found = match count {
-                    1 => format!("input `{input}` of function `{name}` is missing"),
-                    _ => format!("input `{input}` of function `{name}` is missing in step {step}"),
-                };
-                let remedy = format!("add a tensor `{input}` or `in.{input}`; {}", held(file));
-                return Err(Error::input(&*file_name, found, remedy));
+                if !is_tensor || tensors.contains_key(*input) {
+                    continue;
+                }
+                let remedy = || format!("add a tensor `{input}` or `in.{input}`; {}", held(file));
+                let default = draw::left_out(function, feature).map_err(|why| {
+                    let found = format!("input `{input}` of function `{name}` is left out: {why}");
+                    Error::input(&*file_name, found, remedy())
+                })?;
+                let default = default.ok_or_else(|| {
+                    let of = format!("input `{input}` of function `{name}` is missing");
+                    let found = if count == 1 { of } else { format!("{of} in step {step}") };
+                    Error::input(&*file_name, found, remedy())
+                })?;
+                tensors.insert((*input).into(), default);
             }
             Ok(tensors)
         };
@@ -190,6 +202,46 @@ mod tests {
         assert_eq!(read(both, Some(1)).unwrap().steps.len(), 1);
         let one = read(&[("in.x", &[1.0, 2.0])], Some(3)).unwrap();
         assert_eq!((one.steps.len(), x(&one, 2)), (3, &[1.0, 2.0][..]), "without a step: of each");
+    }
+
+    #[test]
+    fn an_optional_input_has_its_default_value_and_an_image_its_pixels() {
+        let mut builder = Builder::new();
+        let image = TensorType::fixed(DataType::Float32, &[1, 1, 1, 2]);
+        let image = builder.input("image", image, Sizes::Fixed).unwrap();
+        for (name, dtype) in [("half", DataType::Float16), ("count", DataType::Int32)] {
+            builder.input(name, TensorType::fixed(dtype, &[2]), Sizes::Fixed).unwrap();
+        }
+        builder.output(image, "");
+        let mut function = builder.finish();
+        function.inputs[0].image = Some(crate::graph::ColorSpace::Grayscale);
+        function.inputs[1].default = Some(0.1);
+        function.inputs[2].default = Some(3.0);
+        let drawn = Inputs::drawn("main", &function, 1).unwrap();
+        let program = Program::single(function);
+        let read = |tensors: &[(&str, &[f32], &[usize])]| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("in.safetensors");
+            let tensor = |values: &[f32], shape: &[usize]| {
+                let array = ArrayD::from_shape_vec(shape.to_vec(), values.to_vec()).unwrap();
+                Tensor::float(DataType::Float32, array)
+            };
+            let stored: Vec<_> =
+                tensors.iter().map(|(key, v, s)| (key.to_string(), tensor(v, s))).collect();
+            write_outputs(&path, &stored.iter().map(|(k, t)| (k.clone(), t)).collect()).unwrap();
+            Inputs::read(&Source::open(&path).unwrap(), &program, "main", None)
+        };
+        let image: (&str, &[f32], &[usize]) = ("image", &[0.0, 255.0], &[1, 2]);
+        let inputs = read(&[image]).unwrap();
+        let tenth = half::f16::from_f32(0.1).to_f32();
+        assert_eq!(inputs.steps[0]["half"].as_float().unwrap().as_slice().unwrap(), [tenth; 2]);
+        assert_eq!(inputs.steps[0]["count"].as_int().unwrap().as_slice().unwrap(), [3, 3]);
+        assert_eq!(inputs.steps[0]["half"], drawn.steps[0]["half"]);
+        let given = read(&[image, ("step1.half", &[1.0, 2.0], &[2])]).unwrap();
+        let half = |step: usize| given.steps[step]["half"].as_float().unwrap()[[1]];
+        assert_eq!((half(0), half(1)), (tenth, 2.0), "given in one step");
+        let bright = read(&[("image", &[0.0, 300.0], &[1, 2])]);
+        insta::assert_snapshot!(bright.unwrap_err(), @"in.safetensors, `image`: input `image` holds 300 at channel 0, row 0, column 1; the pixels of an image are whole numbers from 0 to 255; give pixels as an image file has them: the package scales them itself");
     }
 
     #[test]

@@ -80,8 +80,7 @@ impl Builder {
 
     /// Makes a value an output, with a text for people.
     pub fn output(&mut self, value: ValueId, about: &str) {
-        let feature = Feature { value, about: about.into(), sizes: Sizes::Fixed, image: None };
-        self.function.outputs.push(feature);
+        self.function.outputs.push(Feature { about: about.into(), ..Feature::new(value) });
     }
 
     /// The function.
@@ -91,7 +90,7 @@ impl Builder {
 
     fn feature(&mut self, name: &str, ty: ValueType, sizes: Sizes) -> Result<ValueId> {
         let value = self.define(name, ty, None)?;
-        self.function.inputs.push(Feature { value, about: String::new(), sizes, image: None });
+        self.function.inputs.push(Feature { sizes, ..Feature::new(value) });
         Ok(value)
     }
 

@@ -58,6 +58,16 @@ pub struct Feature {
     pub sizes: Sizes,
     /// For an image: how a pixel is stored. The value is then `[1, C, H, W]`.
     pub image: Option<ColorSpace>,
+    /// What every element of an array input is, rounded to its type, where a caller leaves the input
+    /// out; `None`: it must be given.
+    pub default: Option<f64>,
+}
+
+impl Feature {
+    /// An array of fixed size without a text, which must be given.
+    pub fn new(value: ValueId) -> Self {
+        Self { value, about: String::new(), sizes: Sizes::Fixed, image: None, default: None }
+    }
 }
 
 /// How the pixels of an image input or output are stored.

@@ -82,6 +82,10 @@ fn feature(function: &Function, feature: &Feature) -> Result<mil::FeatureDescrip
     }
     let array =
         |ty| array(ty, &feature.sizes).ok_or_else(|| bug(format!("cannot be {}", value.ty)));
+    let is_plain = matches!(value.ty, ValueType::Tensor(_)) && feature.image.is_none();
+    if feature.default.is_some() && !(is_input && is_plain) {
+        return Err(bug("a default value, and no array input".into()));
+    }
     let empty = mil::Empty {};
     let form = match (&value.ty, feature.image) {
         (ValueType::Tensor(ty), _) if ty.dtype == DataType::String => Type::String(empty),
@@ -91,7 +95,10 @@ fn feature(function: &Function, feature: &Feature) -> Result<mil::FeatureDescrip
                 bug(format!("{} beside {:?} is no image", value.ty, feature.sizes))
             })?)
         }
-        (ValueType::Tensor(ty), None) => Type::MultiArray(array(ty)?),
+        (ValueType::Tensor(ty), None) => Type::MultiArray(mil::ArrayFeatureType {
+            default_optional_value: feature.default.map(default_value),
+            ..array(ty)?
+        }),
         (ValueType::State(ty), _) => {
             let array = state_feature_type::Type::Array(array(ty)?);
             Type::State(mil::StateFeatureType { r#type: Some(array) })
@@ -107,8 +114,23 @@ fn feature(function: &Function, feature: &Feature) -> Result<mil::FeatureDescrip
     Ok(mil::FeatureDescription {
         name: value.name.clone(),
         short_description: feature.about.clone(),
-        r#type: Some(mil::FeatureType { r#type: Some(form), is_optional: false }),
+        r#type: Some(mil::FeatureType {
+            r#type: Some(form),
+            is_optional: feature.default.is_some(),
+        }),
     })
+}
+
+/// A default value as coremltools writes it, FLOAT for arrays of every type, wherever that holds it.
+fn default_value(value: f64) -> array::DefaultOptionalValue {
+    let (narrow, whole) = (value as f32, value as i32);
+    if f64::from(narrow) == value {
+        array::DefaultOptionalValue::Float(narrow)
+    } else if f64::from(whole) == value {
+        array::DefaultOptionalValue::Int(whole)
+    } else {
+        array::DefaultOptionalValue::Double(value)
+    }
 }
 
 /// An array; `None` for a type that callers cannot hold.

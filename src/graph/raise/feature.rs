@@ -1,4 +1,4 @@
-//! The description: sizes, images, labels; held against the function.
+//! The description: sizes, images, default values, labels; held against the function.
 
 use super::finding::quoted;
 use super::function::{Described, Scope};
@@ -34,6 +34,10 @@ impl Kind {
 
 /// What a description adds to a value's type.
 type Seen = (Sizes, Option<ColorSpace>);
+
+/// What is known of the meaning of an input that may be left out.
+const MAY_BE_LEFT_OUT: &str = "only an array input with a default value may be left out; convert the \
+                               model with one that must be given, or with a default value";
 
 impl Scope<'_, '_> {
     /// Takes what the description says of each input, state and output, and holds it against the
@@ -90,26 +94,23 @@ impl Scope<'_, '_> {
             Kind::Input | Kind::State => &self.function.inputs,
         };
         let ty = &self.function.value(features[place].value).ty;
-        let form = described.r#type.as_ref();
-        let seen = match form.and_then(|ty| ty.r#type.as_ref()) {
-            // The graph has no value for what is left out, and must not demand it in silence.
-            Some(_) if form.is_some_and(|ty| ty.is_optional) => Err(format!(
-                "it is optional, which cannot be read; convert the model with an {} that must be \
-                 given, without a default value",
-                kind.word()
-            )),
-            Some(form) => held(form, ty, kind, self.target),
+        let optional = described.r#type.as_ref().is_some_and(|ty| ty.is_optional);
+        let seen = match described.r#type.as_ref().and_then(|ty| ty.r#type.as_ref()) {
+            Some(form) => held(form, ty, kind, self.target).and_then(|seen| {
+                let default = optional.then(|| default_value(form, ty, kind)).transpose()?;
+                Ok((seen, default))
+            }),
             None => Err("it is described without a type".into()),
         };
         match seen {
-            Ok((sizes, image)) => {
+            Ok(((sizes, image), default)) => {
                 let features = match kind {
                     Kind::Output => &mut self.function.outputs,
                     Kind::Input | Kind::State => &mut self.function.inputs,
                 };
                 let feature = &mut features[place];
                 feature.about = described.short_description.clone();
-                (feature.sizes, feature.image) = (sizes, image);
+                (feature.sizes, feature.image, feature.default) = (sizes, image, default);
             }
             Err(found) => self.found_of(kind.word(), &described.name, &found),
         }
@@ -220,6 +221,33 @@ fn held(form: &Type, ty: &ValueType, kind: Kind, target: Target) -> Result<Seen,
             Err(format!("it is described as {form}, and the function has {ty}"))
         }
     }
+}
+
+/// What an optional input holds where it is left out.
+///
+/// coremltools writes `floatDefaultValue` for arrays of every type (9.0 does so for INT32), so the
+/// number has to fit the type, not the member that it stands in.
+fn default_value(form: &Type, ty: &ValueType, kind: Kind) -> Result<f64, String> {
+    use mil::array_feature_type::DefaultOptionalValue as Stored;
+    let (Type::MultiArray(array), Kind::Input, Some(tensor)) = (form, kind, ty.tensor()) else {
+        return Err(format!("it is optional; {MAY_BE_LEFT_OUT}"));
+    };
+    let default = match array.default_optional_value {
+        Some(Stored::Int(value)) => f64::from(value),
+        Some(Stored::Float(value)) => f64::from(value),
+        Some(Stored::Double(value)) => value,
+        None => return Err(format!("it is optional, without a default value; {MAY_BE_LEFT_OUT}")),
+    };
+    let whole = |low: i32, high: i32| {
+        default.fract() == 0.0 && (f64::from(low)..=f64::from(high)).contains(&default)
+    };
+    let fits = match tensor.dtype {
+        DataType::Int32 => whole(i32::MIN, i32::MAX),
+        DataType::Int8 => whole(i8::MIN.into(), i8::MAX.into()),
+        _ => !default.is_nan(),
+    };
+    let misfit = || format!("its default value is {default}, which is no {}", tensor.dtype);
+    fits.then_some(default).ok_or_else(misfit)
 }
 
 fn element_type(number: i32, tensor: &TensorType, target: Target) -> Result<(), String> {

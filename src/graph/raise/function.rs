@@ -6,7 +6,7 @@ use super::types::value_type;
 use super::values::Files;
 use crate::Result;
 use crate::formats::mil;
-use crate::graph::{Constant, Feature, Function, Sizes, Value, ValueId, ValueType, names};
+use crate::graph::{Constant, Feature, Function, Value, ValueId, ValueType, names};
 use crate::target::Target;
 use std::collections::{HashMap, HashSet};
 
@@ -194,8 +194,7 @@ impl<'a, 'f> Scope<'a, 'f> {
                     self.found_of("input", name, &found);
                 }
                 let value = self.value(name, ty, None);
-                let (about, sizes, image) = (String::new(), Sizes::Fixed, None);
-                self.function.inputs.push(Feature { value, about, sizes, image });
+                self.function.inputs.push(Feature::new(value));
                 Entry::Value(value)
             }
             Ok(ty) => {
@@ -348,8 +347,7 @@ impl<'a, 'f> Scope<'a, 'f> {
                 self.found_of("output", name, "nothing defines it");
                 self.entries.insert(name, Entry::Broken);
             } else if let Some(value) = self.read(name, "") {
-                let (about, sizes, image) = (String::new(), Sizes::Fixed, None);
-                self.function.outputs.push(Feature { value, about, sizes, image });
+                self.function.outputs.push(Feature::new(value));
             }
         }
     }

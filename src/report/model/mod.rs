@@ -71,6 +71,8 @@ pub struct FeatureReport {
     pub r#type: String,
     /// The sizes that it takes, in words; empty where they are fixed.
     pub sizes: String,
+    /// What each of its elements is where it is left out; empty where it must be given.
+    pub default: String,
     /// What it is, in the words of whoever made the package.
     pub about: String,
 }
@@ -165,6 +167,7 @@ impl FeatureReport {
                 Some(color) => format!("{} image, {}", color_word(color), value.ty),
             },
             sizes: sizes_word(&feature.sizes),
+            default: feature.default.map_or_else(String::new, |default| number(default)),
             about: feature.about.clone(),
         }
     }
@@ -186,6 +189,12 @@ fn color_word(color: ColorSpace) -> &'static str {
         ColorSpace::Bgr => "BGR",
         ColorSpace::GrayscaleFloat16 => "FP16 grayscale",
     }
+}
+
+/// The shortest words for a number that is an i32 or an f32, most of the time.
+fn number(x: f64) -> String {
+    let narrow = x as f32;
+    if x.fract() != 0.0 && f64::from(narrow) == x { narrow.to_string() } else { x.to_string() }
 }
 
 /// `[1 to 64 (8), 64]`; `[1, 8] or [4, 8]`.

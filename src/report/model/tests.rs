@@ -15,6 +15,8 @@ fn program() -> Program {
     let ty = TensorType::new(DataType::Float16, vec![Dim::Flexible, Dim::Fixed(32)]);
     let x = builder.input("x", ty, Sizes::Ranges(vec![rows, columns])).unwrap();
     builder.about("rows of pixels");
+    let bias =
+        builder.input("bias", TensorType::fixed(DataType::Float16, &[16]), Sizes::Fixed).unwrap();
     let storage = Storage::Linear {
         codes: operand(DataType::Int8, &[16, 32]),
         scale: operand(DataType::Float16, &[16, 1]),
@@ -22,10 +24,13 @@ fn program() -> Program {
     };
     let weight = builder.constant("w", Weight { shape: vec![16, 32], storage }).unwrap();
     let y = builder.op("linear", "h", &[("x", x), ("weight", weight)]).unwrap();
+    let y = builder.op("add", "biased", &[("x", y), ("y", bias)]).unwrap();
     let axes = builder.constant("axes", Constant::ints(&[-1])).unwrap();
     let y = builder.op("reduce_sum", "y", &[("x", y), ("axes", axes)]).unwrap();
     builder.output(y, "sums");
-    let mut program = Program::single(builder.finish());
+    let mut function = builder.finish();
+    function.inputs[1].default = Some(f64::from(0.1f32));
+    let mut program = Program::single(function);
     program.metadata.description = "Sums of layers".into();
     program
 }
@@ -40,13 +45,14 @@ fn a_model_is_shown_function_by_function() {
     ML Program for ios18 (macos15)
     Sums of layers
 
-    function main: 2 operations, 2,048 MACs, 548 bytes of constants
+    function main: 3 operations, 2,048 MACs, 548 bytes of constants
 
-            name  type         sizes (default)    about
+            name  type         sizes (default)    about           if left out
     input   x     fp16[?, 32]  [1 to 64 (4), 32]  rows of pixels
+    input   bias  fp16[16]                                                0.1
     output  y     fp16[?]                         sums
 
-    operations: linear 1, reduce_sum 1
+    operations: add 1, linear 1, reduce_sum 1
 
     constant  shape     stored as              size
     w         [16, 32]  linear int8, channel  544 B
@@ -54,6 +60,8 @@ fn a_model_is_shown_function_by_function() {
     ");
     assert_eq!(model.functions[0].weight_bytes, 16 * 32 + 2 * 16 + 4);
     let json: serde_json::Value = serde_json::from_str(&model.to_json()).unwrap();
+    assert_eq!(json["functions"][0]["inputs"][0]["default"], "");
+    assert_eq!(json["functions"][0]["inputs"][1]["default"], "0.1");
     assert_eq!(json["functions"][0]["macs"], 4 * 16 * 32);
     assert_eq!(json["functions"][0]["weights"][0]["storage"], "linear int8, channel");
 }

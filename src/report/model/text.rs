@@ -43,23 +43,32 @@ impl FunctionReport {
         };
         let count: usize = self.operations.values().sum();
         let weights = exact_size(self.weight_bytes);
+        let operations = match count {
+            1 => "1 operation".into(),
+            n => format!("{} operations", grouped(n as u64)),
+        };
         let mut out = format!(
-            "function {}: {} operations, {macs}, {weights} of constants\n\n",
+            "function {}: {operations}, {macs}, {weights} of constants\n\n",
             printable(&self.name),
-            grouped(count as u64)
         );
-        let mut features = Table::new(vec![
+        let mut columns = vec![
             Column::left(""),
             Column::left("name").shrink_to(16),
             Column::left("type").shrink_to(16),
             Column::left("sizes (default)").cut_to(12),
             Column::left("about").cut_to(12).optional(),
-        ]);
+        ];
+        let optional = self.inputs.iter().any(|input| !input.default.is_empty());
+        if optional {
+            columns.push(Column::right("if left out"));
+        }
+        let mut features = Table::new(columns);
         let lists = [("input", &self.inputs), ("state", &self.states), ("output", &self.outputs)];
         for (kind, list) in lists {
-            for FeatureReport { name, r#type, sizes, about } in list {
-                let cells = [kind, name, r#type, sizes, about];
-                features.row(cells.map(String::from).to_vec());
+            for FeatureReport { name, r#type, sizes, default, about } in list {
+                let cells = [kind, name, r#type, sizes, about, default];
+                let shown = if optional { 6 } else { 5 };
+                features.row(cells[..shown].iter().map(|cell| cell.to_string()).collect());
             }
         }
         out.push_str(&features.render(width));

@@ -11,7 +11,7 @@ use super::Cpu;
 use crate::graph::DataType::{Bool, Float16, Float32, Int32};
 use crate::graph::ops::{Bound, Row};
 use crate::graph::weight::{Operand, Weight};
-use crate::graph::{Argument, Constant, DataType, Feature, Function, Operation, Sizes, TensorType};
+use crate::graph::{Argument, Constant, DataType, Feature, Function, Operation, TensorType};
 use crate::graph::{Value, ValueId, ValueType};
 use crate::runtime::{Backend, Data, Reference, Shapes, Tensor, Tensors};
 use crate::target::Target;
@@ -132,8 +132,7 @@ impl Graph {
 
     fn feature(&mut self, ty: ValueType) -> ValueId {
         let value = self.value(ty, None);
-        let about = String::new();
-        self.function.inputs.push(Feature { value, about, sizes: Sizes::Fixed, image: None });
+        self.function.inputs.push(Feature::new(value));
         value
     }
 
@@ -187,8 +186,7 @@ impl Graph {
     }
 
     fn output(&mut self, value: ValueId) {
-        let about = String::new();
-        self.function.outputs.push(Feature { value, about, sizes: Sizes::Fixed, image: None });
+        self.function.outputs.push(Feature::new(value));
     }
 
     fn shape(&self, id: ValueId) -> Vec<usize> {

@@ -115,6 +115,79 @@ fn the_program_and_its_description() {
 }
 
 /// The rows that the first input may have.
+/// Makes the second input, `z`, optional.
+fn optional(
+    model: &mut mil::Model,
+    default: Option<mil::array_feature_type::DefaultOptionalValue>,
+) {
+    let z = &mut description(model).input[1];
+    z.r#type.as_mut().unwrap().is_optional = true;
+    array(z).default_optional_value = default;
+}
+
+#[test]
+fn what_may_be_left_out_keeps_its_default_value() {
+    use mil::array_feature_type::DefaultOptionalValue as Stored;
+    let with = |default| {
+        let (mut model, file) = package(&sound(), Target::Ios18);
+        optional(&mut model, default);
+        (raised(&model, &file), model.description)
+    };
+    for default in [Stored::Float(0.5), Stored::Float(-1e30), Stored::Double(0.1)] {
+        let (once, described) = with(Some(default));
+        let once = once.unwrap();
+        assert!(once.program.functions["main"].inputs[1].default.is_some(), "{default:?}");
+        let (model, file) = package(&once.program, once.target);
+        assert_eq!(model.description, described, "{default:?}");
+        assert_eq!(raised(&model, &file).unwrap(), once, "{default:?}");
+    }
+    let (once, _) = with(Some(Stored::Int(3)));
+    let described =
+        lower(&once.unwrap().program, Target::Ios18).unwrap().model.description.unwrap();
+    let mut z = described.input[1].clone();
+    assert_eq!(array(&mut z).default_optional_value, Some(Stored::Float(3.0)), "as coremltools");
+
+    let told = [
+        found(|m, _| optional(m, None)),
+        found(|m, _| optional(m, Some(Stored::Float(f32::NAN)))),
+        found(|m, _| description(m).state[0].r#type.as_mut().unwrap().is_optional = true),
+        found(|m, _| description(m).output[0].r#type.as_mut().unwrap().is_optional = true),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r"
+    main: input `z`: it is optional, without a default value; only an array input with a default value may be left out; convert the model with one that must be given, or with a default value
+    main: input `z`: its default value is NaN, which is no fp16
+    main: state `acc`: it is optional; only an array input with a default value may be left out; convert the model with one that must be given, or with a default value
+    main: output `y`: it is optional; only an array input with a default value may be left out; convert the model with one that must be given, or with a default value
+    ");
+}
+
+#[test]
+fn a_default_value_is_one_of_the_type() {
+    use mil::array_feature_type::DefaultOptionalValue as Stored;
+    let with = |default| {
+        let mut builder = Builder::new();
+        let ty = TensorType::fixed(DataType::Int32, &[2]);
+        let x = builder.input("x", ty, Sizes::Fixed).unwrap();
+        builder.output(x, "");
+        let y = builder.op("identity", "y", &[("x", x)]).unwrap();
+        builder.output(y, "");
+        let mut function = builder.finish();
+        function.outputs.remove(0);
+        let (mut model, file) = package(&Program::single(function), Target::Ios18);
+        let x = &mut description(&mut model).input[0];
+        x.r#type.as_mut().unwrap().is_optional = true;
+        array(x).default_optional_value = Some(default);
+        raised(&model, &file).map(|raised| raised.program.functions["main"].inputs[0].default)
+    };
+    // coremltools 9.0 writes a float for INT32.
+    assert_eq!(with(Stored::Float(3.0)).unwrap(), Some(3.0));
+    assert_eq!(with(Stored::Int(i32::MAX)).unwrap(), Some(f64::from(i32::MAX)));
+    for misfit in [Stored::Float(0.5), Stored::Float(3e9), Stored::Double(f64::INFINITY)] {
+        let told = with(misfit).unwrap_err().to_string();
+        assert!(told.contains("which is no int32"), "{told}");
+    }
+}
+
 fn shapes(model: &mut mil::Model, rows: Vec<i64>) {
     let shape = |rows| mil::array_feature_type::Shape { shape: vec![rows, 32] };
     let shapes = rows.into_iter().map(shape).collect();

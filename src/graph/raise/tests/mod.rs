@@ -181,14 +181,7 @@ fn a_classifier_with_images_and_literal_labels_is_itself_again() {
         arguments,
         outputs: outputs.into(),
     });
-    function.outputs = outputs
-        .map(|value| crate::graph::Feature {
-            value,
-            about: String::new(),
-            sizes: Sizes::Fixed,
-            image: None,
-        })
-        .into();
+    function.outputs = outputs.map(crate::graph::Feature::new).into();
     let (model, file) = package(&Program::single(function), Target::Ios16);
     let described = model.description.as_ref().unwrap();
     assert_eq!(described.predicted_feature_name, "label");
