@@ -235,6 +235,81 @@ fn golden_vectors_travel_with_the_package() {
     assert_eq!(said.code, 2, "{}", said.err);
 }
 
+/// Writes one F32 tensor as safetensors.
+fn write_floats(path: &Path, name: &str, shape: &[usize], values: &[f32]) {
+    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let tensor = serde_json::json!({
+        "dtype": "F32", "shape": shape, "data_offsets": [0, bytes.len()],
+    });
+    let header = serde_json::json!({ name: tensor }).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(path, [&length, header.as_bytes(), &bytes].concat()).expect("a file");
+}
+
+#[test]
+fn outputs_that_are_no_longer_finite_fail() {
+    let bench = Bench::with_digits(&["--scheme", "float32"]);
+    let digits = digits();
+    // The backends overflow at different places of a sum.
+    let function = ["--function", "fc1_weight", "--skip-speed", "--on", "reference"];
+    write_floats(&bench.path("huge.safetensors"), "x", &[64, 64], &[3e38; 64 * 64]);
+    let huge = ["validate", "q", "--inputs", "huge.safetensors"];
+    let said = bench.run(&[&huge[..], &function].concat());
+    assert_eq!(said.code, 1, "{}", said.out);
+    let told = said.out.lines().find(|line| line.starts_with("failed: output")).unwrap();
+    assert!(told.contains(" elements are not finite on reference, the first "), "{told}");
+    assert!(told.contains("--against SOURCE"), "{told}");
+    assert!(!said.out.contains("passed"), "{}", said.out);
+    // The source overflows in the same places.
+    let said = bench.run(&[&huge[..], &function, &["--against", &digits]].concat());
+    assert_eq!(said.code, 0, "{}", said.out);
+}
+
+#[test]
+fn the_functions_that_did_not_run_are_named() {
+    let bench = Bench::with_digits(&[]);
+    let said = bench.run(&["run", "q"]);
+    let hint = "not run: fc2_weight, fc3_weight; --function NAME chooses one\n";
+    assert!(said.out.contains(hint), "{}", said.out);
+    let said = bench.run(&["run", "q", "--function", "fc1_weight"]);
+    assert!(!said.out.contains("not run"), "{}", said.out);
+}
+
+#[test]
+fn a_source_that_gives_no_weight_proves_nothing() {
+    let bench = Bench::with_digits(&["--scheme", "float32"]);
+    write_floats(&bench.path("other.safetensors"), "other", &[2, 2], &[1.0; 4]);
+    let said = bench.run(&["validate", "q", "--skip-speed", "--against", "other.safetensors"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("--against other.safetensors: it has none of"), "{}", said.err);
+}
+
+#[test]
+fn a_source_without_the_function_is_told() {
+    let bench = Bench::with_digits(&[]);
+    let conv = format!("{}/fixtures/digits-conv", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(bench.run(&[&conv, "-o", "conv", "--quiet"]).code, 0);
+    let said = bench.run(&["validate", "q", "--skip-speed", "--against", "conv"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("--against conv: it has none of the functions"), "{}", said.err);
+}
+
+#[test]
+fn a_validation_that_was_kept_is_shown_again() {
+    let bench = Bench::with_digits(&[]);
+    let digits = digits();
+    let words = ["validate", "q", "--against", &digits, "--skip-speed", "--save"];
+    let first = bench.run(&words);
+    assert_eq!(first.code, 0, "{}", first.err);
+    let again = bench.run(&["inspect", "q/validation.json"]);
+    assert_eq!((again.code, again.out), (0, first.out));
+    let gated = bench.run(&["inspect", "q/validation.json", "--min-sqnr", "60"]);
+    assert_eq!(gated.code, 1);
+    assert!(gated.out.contains("failed: weight fc2.weight: "), "{}", gated.out);
+    let tensor = bench.run(&["inspect", "q/validation.json", "--tensor", "fc2.weight"]);
+    assert_eq!((tensor.code, tensor.out.as_str()), (2, ""));
+}
+
 #[test]
 fn recorded_inputs_run_to_the_recorded_outputs() {
     let bench = Bench::with_digits(&["--scheme", "float32", "--golden", "2"]);

@@ -179,8 +179,8 @@ Examples:
   quantize inspect model-linear-int8/ --model
   quantize inspect other.mlpackage")]
 pub(crate) struct Inspect {
-    /// An output folder of quantize or its report.json, to see the report; or any .mlpackage, to see
-    /// what it holds. With a flag below that is about the report, the .mlpackage in an output folder
+    /// An output folder of quantize or its report.json, to see the report; any .mlpackage, to see what
+    /// it holds; or the validation.json that `quantize validate --save` keeps. With a flag below that is about the report, the .mlpackage in an output folder
     /// also means its report
     pub(crate) path: PathBuf,
     /// Show what the package of an output folder holds (functions, inputs, operations, weights,
@@ -214,7 +214,8 @@ Inputs are tensors of a safetensors file, whose names say what they are for:
   [FUNCTION.]state.NAME           what a state holds before the first step
 `/` may stand for `.`; other names are left alone. Numbers become the declared types: FP16 is
 rounded to, integers must fit. An image may be [1, C, H, W], [C, H, W], [H, W, C] or [H, W], in the
-channel order that the package declares. With steps, states are carried from one to the next.
+channel order that the package declares; its pixels are whole numbers from 0 to 255. An input with
+a default value may be left out. With steps, states are carried from one to the next.
 
 Without --inputs they are drawn, the same on any machine: floating-point numbers nearly standard
 normal, integers over the rows of the table that they choose from (else 0), flags either way.
@@ -253,14 +254,15 @@ pub(crate) struct Run {
 Shown, worst first: each compressed weight beside the source's; each layer, fed with the source's
 activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output
 is a distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
---logits names it); whether the backends agree; and speed beside a probe of this machine.
+--logits names it), where every position of every step is a row of its own; whether the backends
+agree; and speed beside a probe of this machine.
 
 SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place
 of the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
 --golden N) is what outputs are compared with.
 
-Exit code 1 if a limit does not hold, the backends differ, an output is no longer finite, or a
-weight has no counterpart.
+Exit code 1 if a limit does not hold, the backends differ, an output is NaN or infinite where the
+source's is not, or a weight has no counterpart.
 
 Examples:
   quantize validate model-linear-int8/ --against model.safetensors
@@ -292,7 +294,7 @@ pub(crate) struct Validate {
     /// a Neural Engine's accumulator [default: f32]
     #[arg(long, value_name = "MODE", value_parser = mode)]
     pub(crate) mode: Option<Mode>,
-    /// An output whose last dimension runs over classes; may be repeated
+    /// An output whose last dimension (of [N, C, 1, 1] the second) runs over classes; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) logits: Vec<String>,
     /// Do not measure time

@@ -1,4 +1,4 @@
-//! `quantize inspect`: a finished run, or a package.
+//! `quantize inspect`: a finished run, a package, or a validation that was kept.
 
 use super::args::{Global, Inspect};
 use super::validate::finite;
@@ -7,15 +7,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use twolane::formats::mlpackage::MANIFEST_PATH;
 use twolane::graph::{Finding, Function};
-use twolane::report::validation::Limits;
+use twolane::report::validation::{FILE, Limits};
 use twolane::report::{Model, Report, TensorReport, Validation, locate};
 use twolane::runtime::{Shapes, specialize};
 use twolane::source::Package;
-use twolane::text::printable;
+use twolane::text::{listed, printable};
 use twolane::{Error, Result};
-
-/// How many names a message lists.
-const LISTED: usize = 5;
 
 /// Prints what a package holds; or everything that is wrong with it, which is bad input.
 fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
@@ -50,6 +47,28 @@ fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints a validation that was kept. Its verdict stands, unless limits are given: then they decide,
+/// beside what always fails.
+fn validation(args: &Inspect, limits: &Limits, global: &Global) -> anyhow::Result<ExitCode> {
+    if args.model || args.tensor.is_some() || args.csv.is_some() {
+        let found = format!(
+            "--model, --tensor and --csv show nothing of {}; name the output folder",
+            args.path.display()
+        );
+        return Err(Error::Usage(found).into());
+    }
+    let mut found = Validation::read(&args.path)?;
+    if !limits.is_empty() {
+        found.judge(limits);
+    }
+    super::validate::tell(&found, global)
+}
+
+/// Whether `path` names a validation that was kept.
+fn is_validation(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == FILE) && path.is_file()
+}
+
 /// Whether `path` names a package itself, not the output folder around it, whatever that is called.
 fn is_package(path: &Path) -> bool {
     let is_named = path.extension().is_some_and(|extension| extension == "mlpackage");
@@ -76,6 +95,9 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         min_cosine: finite("--min-cosine", args.min_cosine)?,
         max_kl: finite("--max-kl", args.max_kl)?,
     };
+    if is_validation(&args.path) {
+        return validation(args, &limits, global);
+    }
     let of_report = of_report(args);
     if args.model && !of_report.is_empty() {
         let flags = of_report.join(", ");
@@ -161,15 +183,5 @@ fn find<'a>(report: &'a Report, name: &str) -> Result<&'a TensorReport> {
                 "`{name}` is part of several names: {names}; give one in full"
             )))
         }
-    }
-}
-
-/// A few names, and how many more there are.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.map(printable).collect();
-    let first = names[..names.len().min(LISTED)].join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
     }
 }

@@ -4,6 +4,7 @@ use super::args::{Global, Validate};
 use super::{exit, screen};
 use std::process::ExitCode;
 use twolane::execute::{Engine, replace_file};
+use twolane::report::Validation;
 use twolane::report::validation::{FILE, Limits};
 use twolane::source::Package;
 use twolane::validate::{Options, validate};
@@ -38,6 +39,11 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
         let text = found.to_json();
         replace_file(&package.with_file_name(FILE), &|file| file.write_all(text.as_bytes()))?;
     }
+    tell(&found, global)
+}
+
+/// Prints a validation; its verdict is the exit code.
+pub(super) fn tell(found: &Validation, global: &Global) -> anyhow::Result<ExitCode> {
     let shown = match (global.json, global.quiet) {
         (true, _) => found.to_json(),
         (false, false) => found.to_text(screen::width()),

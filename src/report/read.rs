@@ -33,8 +33,13 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     if file.is_file() {
         return Ok(file);
     }
-    let found =
-        if path.exists() { "there is no report.json" } else { "there is no such file or folder" };
+    let found = match (path.exists(), path.is_dir()) {
+        (false, _) => "there is no such file or folder",
+        (true, true) => "there is no report.json in it",
+        (true, false) => {
+            "it is no report; `quantize --dry-run` shows what would become of a checkpoint"
+        }
+    };
     Err(Error::input(
         path.display().to_string(),
         found,

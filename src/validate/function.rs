@@ -1,10 +1,11 @@
 //! One function: its weights, its layers, its outputs.
 
 use super::Options;
+use super::finite::not_finite;
 use super::golden::{Golden, recorded, retyped};
 use super::layers::{Layer, numbers};
 use super::names::stem;
-use super::outputs::{Compared, rows};
+use super::outputs::{Compared, class_axis};
 use super::source::Counterpart;
 use crate::execute::{Engine, Inputs, Ran, run};
 use crate::graph::weight::{Storage, Weight};
@@ -45,11 +46,10 @@ impl Check<'_> {
         source: Option<Counterpart>,
         found: &mut Validation,
     ) -> Result<Vec<Engine>> {
-        let has_source = source.is_some();
         let source = source.unwrap_or_default();
         found.findings.extend(source.findings);
         let absent = &source.absent;
-        let source = has_source.then_some(&source.function);
+        let source = source.function.as_ref();
         let mut layers: Vec<Measured<'_>> = Layer::all(self.function)
             .into_iter()
             .map(|layer| Measured {
@@ -67,6 +67,7 @@ impl Check<'_> {
         let expected = self.source_outputs(source, &mut layers)?;
         let runs = self.runs(found)?;
         self.compare_outputs(&expected, &runs, found);
+        self.find_not_finite(&expected, &runs, found);
         self.compare_backends(&runs, found);
         self.compare_checkpoints(&mut layers)?;
         let overflows = runs.iter().find(|(engine, _)| **engine == Engine::Reference);
@@ -183,8 +184,8 @@ impl Check<'_> {
                 let (Some(expected), Some(got)) = (expected.get(name), got.get(name)) else {
                     continue;
                 };
-                let rows = rows(self.options, self.function, output.value, expected, got.shape());
-                if !compared.add(expected, got, rows) {
+                let axis = class_axis(self.options, self.function, output.value, got.shape());
+                if !compared.add(expected, got, axis) {
                     let (is, was) = (got.shape(), expected.len());
                     found.findings.push(format!(
                         "{}: output `{name}` is {is:?}, and the source's has {was} elements",
@@ -194,6 +195,22 @@ impl Check<'_> {
                 }
             }
             found.outputs.extend(compared.finish(self.name, name));
+        }
+    }
+
+    /// Outputs that are no longer finite, on the first backend where they are not.
+    fn find_not_finite(
+        &self,
+        expected: &[BTreeMap<String, Vec<f32>>],
+        runs: &[(&Engine, Ran)],
+        found: &mut Validation,
+    ) {
+        for output in &self.function.outputs {
+            let name = &self.function.value(output.value).name;
+            let broken = |(engine, ran): &(&Engine, Ran)| {
+                not_finite(self.name, name, **engine, ran, expected)
+            };
+            found.not_finite.extend(runs.iter().find_map(broken));
         }
     }
 
@@ -218,6 +235,7 @@ impl Check<'_> {
                     function: self.name.into(),
                     output: name.clone(),
                     between: [first.to_string(), second.to_string()],
+                    elements: sums.elements,
                     relative: sums.relative(),
                 });
             }

@@ -16,11 +16,13 @@
 //! | `function` | one function: its weights, layers and outputs |
 //! | `layers` | one layer beside its counterpart |
 //! | `outputs` | outputs beside the source's, and which of them are distributions |
+//! | `finite` | outputs that are NaN or infinite, where the source's are not |
 //! | `names` | names of weights without what converters append |
 //! | [`golden`] | recorded inputs and outputs that travel with a package |
 //! | `speed` | latency and rates |
 //! | `probe` | what the machine does at the best; peak memory |
 
+mod finite;
 mod function;
 pub mod golden;
 mod layers;
@@ -93,8 +95,8 @@ impl Options {
 ///
 /// # Errors
 /// [`Error::Usage`] for a function, an input or an output that is not there, for a mode without the
-/// reference, a backend given twice, and for a source that has none of the compressed weights; as [`Package::open`],
-/// [`Source::open`] and the backends.
+/// reference, a backend given twice, and for a source that has none of the weights; as
+/// [`Package::open`], [`Source::open`] and the backends.
 pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation> {
     options.check()?;
     let package = Package::open(&options.package)?;
@@ -125,10 +127,12 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
     progress.start(functions.iter().map(|(_, function)| stored_bytes(function)).sum());
     let feeds = Feeds { options, program, golden: &golden, file: &file };
     let time = speed::budget(functions.len() * options.engines.len());
+    let mut taken = 0;
     for (name, function) in functions {
         let Some(inputs) = feeds.inputs(name, function, &mut found)? else { continue };
         let counterpart = against.as_ref().map(|a| a.counterpart(program, name, function));
         let counterpart = counterpart.transpose()?;
+        taken += counterpart.as_ref().map_or(0, |counterpart| counterpart.taken);
         let check = Check {
             options,
             name,
@@ -146,8 +150,9 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
         }
         progress.advance(stored_bytes(function));
     }
+    // Without anything of the source, the package would be compared with itself, or with nothing.
     let compared = found.layers.iter().any(|layer| layer.weights.is_some());
-    if options.against.is_some() && !found.layers.is_empty() && !compared {
+    if options.against.is_some() && (taken == 0 || !found.layers.is_empty() && !compared) {
         return Err(nothing_in_common(found.against.as_deref().unwrap_or_default()));
     }
     found.peak_memory_bytes = probe::peak_memory_bytes();
@@ -250,7 +255,8 @@ fn last_name(path: &Path) -> String {
 /// That nothing matched is an error of the words, not a finding.
 fn nothing_in_common(name: &str) -> Error {
     Error::Usage(format!(
-        "--against {name}: none of the compressed weights is in it; give the checkpoint or the package \
-         that this one was made from"
+        "--against {name}: it has none of the functions or compressed weights of the package, nor a \
+         weight that the package's metadata name; give the checkpoint or the package that this one was \
+         made from"
     ))
 }

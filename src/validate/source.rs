@@ -22,12 +22,14 @@ pub(super) enum Against {
 /// A function as the source has it.
 #[derive(Debug, Default)]
 pub(super) struct Counterpart {
-    /// The source's function.
-    pub(super) function: Function,
+    /// The source's function; `None` if it has none of this name.
+    pub(super) function: Option<Function>,
     /// What does not fit together.
     pub(super) findings: Vec<String>,
     /// Compressed weights that the source does not have: in `function` they stand for themselves.
     pub(super) absent: BTreeSet<String>,
+    /// What the source gave: the function, or as many weights.
+    pub(super) taken: usize,
 }
 
 impl Against {
@@ -72,11 +74,11 @@ impl Against {
                 let found = functions.get(name).or(functions.values().next().filter(|_| only));
                 let missing = || format!("function `{name}` is not in the source");
                 let findings = if found.is_none() { vec![missing()] } else { vec![] };
-                let function = found.cloned().unwrap_or_default();
-                Ok(Counterpart { function, findings, absent: BTreeSet::new() })
+                let (function, taken) = (found.cloned(), usize::from(found.is_some()));
+                Ok(Counterpart { function, findings, absent: BTreeSet::new(), taken })
             }
             Self::Checkpoint(source, by_identifier) => {
-                let (mut findings, mut absent) = (vec![], BTreeSet::new());
+                let (mut findings, mut absent, mut taken) = (vec![], BTreeSet::new(), 0);
                 let mut lookup = |value: &Value, weight: &Weight| {
                     let named = program.metadata.user.get(&value.name);
                     let compressed = !matches!(weight.storage, Storage::Dense(_));
@@ -106,10 +108,11 @@ impl Against {
                     }
                     let mut values = vec![0.0; found.len()];
                     found.decode(0..found.len(), &mut values);
+                    taken += 1;
                     Ok(Some(values))
                 };
                 let function = widened(function, &mut lookup)?;
-                Ok(Counterpart { function, findings, absent })
+                Ok(Counterpart { function: Some(function), findings, absent, taken })
             }
         }
     }

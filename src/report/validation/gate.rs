@@ -1,7 +1,8 @@
 //! Thresholds → failures.
 
-use super::{Figures, OutputCheck, Validation};
+use super::{Figures, NotFinite, OutputCheck, Validation};
 use crate::text::printable;
+use std::fmt;
 
 /// The largest difference between two backends, as a share of the largest output. The reference
 /// rounds a dequantized weight to FP16, as the package declares it; `cpu` multiplies codes as they
@@ -54,8 +55,16 @@ impl Validation {
                 check.relative
             ));
         }
+        for broken in &self.not_finite {
+            let remedy = match self.against {
+                None => "; --against SOURCE tells whether the source's are",
+                Some(_) => "",
+            };
+            failed.push(format!("{broken}{remedy}"));
+        }
         for OutputCheck { function, output, figures, .. } in &self.outputs {
-            if figures.broken > 0 {
+            let told = |n: &NotFinite| n.function == *function && n.output == *output;
+            if figures.broken > 0 && !self.not_finite.iter().any(told) {
                 let (place, broken) = (place(function, output), figures.broken);
                 failed.push(format!("{place}: {broken} elements are finite on one side only"));
             }
@@ -94,6 +103,19 @@ impl Validation {
             failed.push(format!("--max-kl: {why}"));
         }
         failed
+    }
+}
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, elements, index, value, backend, .. } = self;
+        let place = place(&self.function, &self.output);
+        let are = if *count == 1 { "is" } else { "are" };
+        write!(
+            f,
+            "{place}: {count} of {elements} elements {are} not finite on {backend}, the first {value} at {index:?}"
+        )?;
+        if self.step > 0 { write!(f, " of step {}", self.step) } else { Ok(()) }
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Validation {
     pub layers: Vec<LayerCheck>,
     /// Outputs beside the source's.
     pub outputs: Vec<OutputCheck>,
+    /// Outputs that are no longer finite.
+    #[serde(default)]
+    pub not_finite: Vec<NotFinite>,
     /// Outputs of one backend beside those of another.
     pub agreement: Vec<AgreementCheck>,
     /// How fast.
@@ -88,10 +91,11 @@ pub struct Figures {
     pub broken: u64,
 }
 
-/// Distributions over classes, before and after: see [`Divergence`].
+/// Distributions over classes, before and after, one a row: of an output `[…, classes]` every position
+/// of every step is a row. See [`Divergence`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Classes {
-    /// Rows.
+    /// Positions of all steps.
     pub rows: u64,
     /// Mean of KL(source ‖ quantized), in nats.
     #[serde(with = "finite")]
@@ -144,6 +148,28 @@ pub struct OutputCheck {
     pub classes: Option<Classes>,
 }
 
+/// NaNs and infinities of an output that its source does not have in the same places, or of which no
+/// source is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotFinite {
+    /// The function.
+    pub function: String,
+    /// The output.
+    pub output: String,
+    /// The backend.
+    pub backend: String,
+    /// How many.
+    pub count: u64,
+    /// Of so many elements, over all steps.
+    pub elements: u64,
+    /// The first step that has one, from 0.
+    pub step: u64,
+    /// The index of the first in that step's output.
+    pub index: Vec<usize>,
+    /// What stands there: `NaN`, `inf` or `-inf`.
+    pub value: String,
+}
+
 /// One output of one backend beside another's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgreementCheck {
@@ -153,6 +179,9 @@ pub struct AgreementCheck {
     pub output: String,
     /// The two backends.
     pub between: [String; 2],
+    /// Elements that were compared, over all steps.
+    #[serde(default)]
+    pub elements: u64,
     /// max |x − y| / max |x|; `null`: broken.
     #[serde(with = "finite")]
     pub relative: f64,
@@ -261,6 +290,7 @@ impl Validation {
             inputs,
             layers: vec![],
             outputs: vec![],
+            not_finite: vec![],
             agreement: vec![],
             speed: vec![],
             probe: None,
@@ -274,20 +304,28 @@ impl Validation {
     /// Reads the validation that is kept beside a report.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is none; [`Error::Input`] if it is malformed or of a newer version;
-    /// [`Error::Io`] if it cannot be read.
+    /// [`Error::Usage`] if there is none; else as [`Self::read`].
     pub fn read_beside(report: &Path) -> Result<Self> {
         let file = report.with_file_name(FILE);
-        let place = file.display().to_string();
-        let remedy = "run `quantize validate --save` again";
         if !file.is_file() {
             return Err(Error::Usage(format!(
-                "there is no {place}; `quantize validate --save` writes it"
+                "there is no {}; `quantize validate --save` writes it",
+                file.display()
             )));
         }
+        Self::read(&file)
+    }
+
+    /// Reads a validation that was kept.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is malformed or of a newer version; [`Error::Io`] if it cannot be read.
+    pub fn read(file: &Path) -> Result<Self> {
+        let place = file.display().to_string();
+        let remedy = "run `quantize validate --save` again";
         let failed = |error| Error::io("read", &place, error);
         let mut bytes = Vec::new();
-        let opened = std::fs::File::open(&file).map_err(failed)?;
+        let opened = std::fs::File::open(file).map_err(failed)?;
         opened.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > MOST_BYTES {
             return Err(Error::input(

@@ -35,6 +35,7 @@ fn validation() -> Validation {
         function: "main".into(),
         output: "logits".into(),
         between: ["reference".into(), "cpu".into()],
+        elements: 1024,
         relative: 3e-7,
     }];
     v.speed = vec![Speed {
@@ -59,6 +60,19 @@ fn validation() -> Validation {
     v
 }
 
+fn not_finite() -> NotFinite {
+    NotFinite {
+        function: "main".into(),
+        output: "logits".into(),
+        backend: "cpu".into(),
+        count: 3,
+        elements: 40,
+        step: 0,
+        index: vec![0, 7],
+        value: "inf".into(),
+    }
+}
+
 #[test]
 fn people_read_the_worst_first_and_the_verdict_last() {
     let mut v = validation();
@@ -71,10 +85,10 @@ fn people_read_the_worst_first_and_the_verdict_last() {
     bad.weight   linear     [64, 64]  linear int8      22.29      16.26  0.991766      1.000
     good.weight  linear     [64, 64]  linear int8      56.26      50.24  0.999996    0.02000
 
-    output  SQNR dB    cosine  max error  KL mean  KL p99  KL max  top-1 same
-    logits    36.26  0.999906     0.1000   0.1292  0.2574  0.2574     50.00 %
+    output  SQNR dB    cosine  max error  KL mean  KL p99  KL max  rows  top-1 same
+    logits    36.26  0.999906     0.1000   0.1292  0.2574  0.2574     2     50.00 %
 
-    reference and cpu differ by 3.0e-7 of the largest element at most (main); one output compared
+    reference and cpu differ by 3.0e-7 of the largest element at most (main); one output, 1,024 elements
 
     function  cpu ms       p5 … p95  per second    moved   GB/s  of probe  GMAC/s  of probe
     main       1.500  1.250 … 2.000  2000 items  3.0 MiB  2.100      10 %   2.000       2 %
@@ -150,6 +164,14 @@ fn limits_name_what_misses_them() {
         failed(Limits { max_kl: Some(0.01), ..none }, |v| v.outputs[0].classes = None),
         failed(none, |v| v.agreement[0].relative = 0.01),
         failed(none, |v| v.outputs[0].figures.broken = 3),
+        failed(none, |v| {
+            v.outputs[0].figures.broken = 3;
+            v.not_finite = vec![not_finite()];
+        }),
+        failed(none, |v| {
+            v.against = None;
+            v.not_finite = vec![NotFinite { count: 1, step: 2, ..not_finite() }];
+        }),
         failed(none, |v| v.findings.push("fc1: is [2, 3], and the source has [3, 2]".into())),
         failed(Limits { min_cosine: Some(0.5), ..none }, |v| {
             v.outputs.clear();
@@ -163,6 +185,8 @@ fn limits_name_what_misses_them() {
     --max-kl: no output is a distribution over classes; name one with --logits
     output logits of main: reference and cpu differ by 1.0e-2 of the largest element
     output logits of main: 3 elements are finite on one side only
+    output logits of main: 3 of 40 elements are not finite on cpu, the first inf at [0, 7]
+    output logits of main: 1 of 40 elements is not finite on cpu, the first inf at [0, 7] of step 2; --against SOURCE tells whether the source's are
     fc1: is [2, 3], and the source has [3, 2]
     nothing was compared with a source; give one with --against
     ");
@@ -170,7 +194,11 @@ fn limits_name_what_misses_them() {
 
 #[test]
 fn a_validation_comes_back_as_it_was_written() {
-    let v = validation();
+    let mut v = validation();
+    v.not_finite = vec![not_finite()];
     let text = v.to_json();
     assert_eq!(serde_json::from_str::<Validation>(&text).unwrap(), v);
+    let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+    older.as_object_mut().unwrap().remove("not_finite");
+    assert_eq!(serde_json::from_value::<Validation>(older).unwrap().not_finite, []);
 }

@@ -2,7 +2,7 @@
 
 use super::{OutputCheck, Speed, Validation};
 use crate::report::text::figure;
-use crate::text::{Column, Table, exact_size, printable, shape, size};
+use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -106,6 +106,7 @@ impl Validation {
                     Column::right("KL mean"),
                     Column::right("KL p99").optional(),
                     Column::right("KL max").optional(),
+                    Column::right("rows").optional(),
                     Column::right("top-1 same"),
                 ]);
             }
@@ -154,7 +155,8 @@ impl Validation {
             1 => "one output".into(),
             n => format!("{n} outputs"),
         };
-        format!("{one} and {other} {by}; {compared} compared\n")
+        let elements = grouped(self.agreement.iter().map(|check| check.elements).sum());
+        format!("{one} and {other} {by}; {compared}, {elements} elements\n")
     }
 
     fn overflow_text(&self) -> String {
@@ -293,6 +295,7 @@ fn output_row(output: &OutputCheck, several: bool) -> Vec<String> {
         class(|c| figure(c.kl_mean)),
         class(|c| figure(c.kl_p99)),
         class(|c| figure(c.kl_max)),
+        class(|c| grouped(c.rows)),
         class(|c| format!("{:.2} %", c.top1 * 100.0)),
     ]
 }
