@@ -167,7 +167,7 @@ impl FeatureReport {
                 Some(color) => format!("{} image, {}", color_word(color), value.ty),
             },
             sizes: sizes_word(&feature.sizes),
-            default: feature.default.map_or_else(String::new, |default| number(default)),
+            default: feature.default.map_or_else(String::new, number),
             about: feature.about.clone(),
         }
     }

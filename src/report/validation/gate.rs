@@ -10,6 +10,9 @@ use std::fmt;
 /// order of sums in f32 adds far less.
 const AGREEMENT: f64 = 1e-3;
 
+/// What a difference is of which no share of the largest element can be told.
+pub(super) const BROKEN: &str = "without measure: elements are finite, or not 0, on one side only";
+
 /// What must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -49,11 +52,12 @@ impl Validation {
         let mut failed = self.findings.clone();
         for check in self.agreement.iter().filter(|check| !within(check.relative, AGREEMENT)) {
             let [one, other] = &check.between;
-            failed.push(format!(
-                "{}: {one} and {other} differ by {:.1e} of the largest element",
-                place(&check.function, &check.output),
-                check.relative
-            ));
+            let by = match check.relative {
+                by if by.is_finite() => format!("by {by:.1e} of the largest element"),
+                _ => BROKEN.into(),
+            };
+            let place = place(&check.function, &check.output);
+            failed.push(format!("{place}: {one} and {other} differ {by}"));
         }
         for broken in &self.not_finite {
             let remedy = match self.against {

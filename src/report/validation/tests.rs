@@ -163,6 +163,7 @@ fn limits_name_what_misses_them() {
         failed(Limits { max_kl: Some(0.01), ..none }, |_| ()),
         failed(Limits { max_kl: Some(0.01), ..none }, |v| v.outputs[0].classes = None),
         failed(none, |v| v.agreement[0].relative = 0.01),
+        failed(none, |v| v.agreement[0].relative = f64::INFINITY),
         failed(none, |v| v.outputs[0].figures.broken = 3),
         failed(none, |v| {
             v.outputs[0].figures.broken = 3;
@@ -184,6 +185,7 @@ fn limits_name_what_misses_them() {
     output logits of main: mean KL 1.292e-1, more than 0.01
     --max-kl: no output is a distribution over classes; name one with --logits
     output logits of main: reference and cpu differ by 1.0e-2 of the largest element
+    output logits of main: reference and cpu differ without measure: elements are finite, or not 0, on one side only
     output logits of main: 3 elements are finite on one side only
     output logits of main: 3 of 40 elements are not finite on cpu, the first inf at [0, 7]
     output logits of main: 1 of 40 elements is not finite on cpu, the first inf at [0, 7] of step 2; --against SOURCE tells whether the source's are

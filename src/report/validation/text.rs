@@ -1,5 +1,6 @@
 //! A validation as people read it.
 
+use super::gate::BROKEN;
 use super::{OutputCheck, Speed, Validation};
 use crate::report::text::figure;
 use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
@@ -146,6 +147,9 @@ impl Validation {
         let [one, other] = &worst.between;
         let by = match worst.relative {
             0.0 => "are equal in every bit".into(),
+            by if !by.is_finite() => {
+                format!("differ {BROKEN} ({})", printable(&worst.function))
+            }
             by => format!(
                 "differ by {by:.1e} of the largest element at most ({})",
                 printable(&worst.function)
