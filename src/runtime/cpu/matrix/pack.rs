@@ -59,12 +59,13 @@ impl Stream<'_> {
         let rows = first..self.rows.end.min(first + ROWS);
         let len = rows.len() * self.cols;
         let whole = rows.len() == ROWS;
-        if self.bits == 4
-            && bits == 4
-            && (first * self.cols).is_multiple_of(2)
-            && self.cols.is_multiple_of(2)
-        {
-            return nibbles(&self.bytes[first * self.cols / 2..][..len / 2], self.cols / 2, out);
+        let row_bits = self.cols * bits;
+        if self.bits == bits && bits != 8 && row_bits.is_multiple_of(8) {
+            let rows = &self.bytes[first * row_bits / 8..][..len * bits / 8];
+            return match bits {
+                4 => sixteens(rows, row_bits / 8, fours, out),
+                _ => sixteens(rows, row_bits / 8, sixes, out),
+            };
         }
         let Room { codes, plane } = room;
         let codes = if whole && self.bits == 8 && !matches!(self.change, Change::LookUp(_)) {
@@ -100,19 +101,55 @@ impl Stream<'_> {
     }
 }
 
-/// Rows of whole bytes of codes of four bits → units, eight bytes of each row at a time.
-fn nibbles(rows: &[u8], row_bytes: usize, out: &mut [u8]) {
+/// Rows of whole bytes → units: `put` places sixteen codes of a row, which `N` bytes hold.
+#[inline(always)]
+fn sixteens<const N: usize>(
+    rows: &[u8],
+    row_bytes: usize,
+    put: impl Fn(&[u8; N], usize, &mut [u8]),
+    out: &mut [u8],
+) {
     for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut last = [0; 8];
+        let (whole, rest) = bytes.as_chunks::<N>();
+        let mut last = [0; N];
         last[..rest.len()].copy_from_slice(rest);
-        let words = words.iter().chain(std::iter::once(&last));
-        for (word, out) in words.zip(out.chunks_exact_mut(Coded::unit_bytes(4))) {
-            let [first, second] = quads_of(u64::from_le_bytes(*word));
-            out[4 * row..][..4].copy_from_slice(&first);
-            out[64 + 4 * row..][..4].copy_from_slice(&second);
+        let codes = whole.iter().chain(std::iter::once(&last));
+        for (codes, out) in codes.zip(out.chunks_exact_mut(ROWS * N)) {
+            put(codes, row, out);
         }
     }
+}
+
+/// Codes of four bits.
+#[inline(always)]
+fn fours(codes: &[u8; 8], row: usize, unit: &mut [u8]) {
+    let [first, second] = quads_of(u64::from_le_bytes(*codes));
+    unit[4 * row..][..4].copy_from_slice(&first);
+    unit[64 + 4 * row..][..4].copy_from_slice(&second);
+}
+
+/// Codes of six bits, eight at a time in a word.
+#[inline(always)]
+fn sixes(codes: &[u8; 12], row: usize, unit: &mut [u8]) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *codes;
+    let low = spread_sixes(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]));
+    let high = spread_sixes(u64::from_le_bytes([g, h, i, j, k, l, 0, 0]));
+    let [a, b, c, d] = [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32];
+    const NIBBLES: u32 = 0x0F0F_0F0F;
+    let crumbs =
+        a >> 4 & 0x0303_0303 | b >> 2 & 0x0C0C_0C0C | c & 0x3030_3030 | d << 2 & 0xC0C0_C0C0;
+    let parts = [a & NIBBLES | (b & NIBBLES) << 4, c & NIBBLES | (d & NIBBLES) << 4, crumbs];
+    for (part, out) in parts.iter().zip(unit.as_chunks_mut::<64>().0) {
+        out[4 * row..][..4].copy_from_slice(&part.to_le_bytes());
+    }
+}
+
+/// Eight codes of six bits → one byte each: fours into halves, pairs into quarters, codes into bytes.
+#[inline(always)]
+fn spread_sixes(codes: u64) -> u64 {
+    let fours = codes & 0x0000_0000_00FF_FFFF | (codes & 0x0000_FFFF_FF00_0000) << 8;
+    let pairs = fours & 0x0000_0FFF_0000_0FFF | (fours & 0x00FF_F000_00FF_F000) << 4;
+    pairs & 0x003F_003F_003F_003F | (pairs & 0x0FC0_0FC0_0FC0_0FC0) << 2
 }
 
 /// Sixteen codes of a row → the bytes that hold quads 0 and 1, and 2 and 3.
@@ -208,7 +245,7 @@ mod tests {
     #[test]
     fn every_code_is_found_again() {
         for (bits, stored) in [(1, 4), (2, 4), (3, 4), (4, 4), (6, 6), (8, 8)] {
-            for (n, k) in [(1, 1), (16, 16), (17, 5), (33, 70), (5, 129), (32, 64)] {
+            for (n, k) in [(1, 1), (16, 16), (17, 5), (17, 20), (33, 70), (5, 129), (32, 64)] {
                 let bytes: Vec<u8> =
                     (0..n * k * bits / 8 + 1).map(|i| (i * 89 + 41) as u8).collect();
                 let mut codes = vec![0; n * k];
