@@ -54,6 +54,38 @@ impl Builder {
         name: &str,
         arguments: &[(&str, ValueId)],
     ) -> Result<ValueId> {
+        let (row, arguments, types) = self.bind(operation, name, arguments)?;
+        let [ty] = <[ValueType; 1]>::try_from(types)
+            .map_err(|types| bug(name, format!("{operation} has {} outputs", types.len())))?;
+        let output = self.define(name, ty, None)?;
+        let (name, outputs) = (name.to_owned(), vec![output]);
+        self.function.operations.push(Operation { name, row, arguments, outputs });
+        Ok(output)
+    }
+
+    /// An operation without outputs, such as `write_state`.
+    pub fn effect(
+        &mut self,
+        operation: &str,
+        name: &str,
+        arguments: &[(&str, ValueId)],
+    ) -> Result<()> {
+        let (row, arguments, types) = self.bind(operation, name, arguments)?;
+        if !types.is_empty() {
+            return Err(bug(name, format!("{operation} has {} outputs", types.len())));
+        }
+        let (name, outputs) = (name.to_owned(), vec![]);
+        self.function.operations.push(Operation { name, row, arguments, outputs });
+        Ok(())
+    }
+
+    /// Finds the operation and its parameters, and infers what it returns.
+    fn bind(
+        &self,
+        operation: &str,
+        name: &str,
+        arguments: &[(&str, ValueId)],
+    ) -> Result<(&'static Row, Vec<Argument>, Vec<ValueType>)> {
         let row = Row::find(operation)
             .ok_or_else(|| bug(name, format!("there is no operation `{operation}`")))?;
         let bind = |&(param, value): &(&str, ValueId)| {
@@ -65,12 +97,7 @@ impl Builder {
         // Whether a target has all of it is checked when the function is lowered.
         let newest = Target::Ios26;
         let types = self.function.infer(row, &arguments, newest).map_err(|why| bug(name, why))?;
-        let [ty] = <[ValueType; 1]>::try_from(types)
-            .map_err(|types| bug(name, format!("{operation} has {} outputs", types.len())))?;
-        let output = self.define(name, ty, None)?;
-        let (name, outputs) = (name.to_owned(), vec![output]);
-        self.function.operations.push(Operation { name, row, arguments, outputs });
-        Ok(output)
+        Ok((row, arguments, types))
     }
 
     /// A name that no value has yet: `name`, or with the first free of the suffixes `_2`, `_3`, …

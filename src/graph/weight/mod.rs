@@ -207,6 +207,40 @@ impl Storage {
         self.operands().iter().map(|(_, operand)| operand.byte_len()).sum()
     }
 
+    /// The same storage of a weight of shape `from` seen in the shape `to`, which differs from it by
+    /// axes of one element behind: a linear layer's weight as that of a 1x1 convolution. `None` for
+    /// any other shape, and for a sparse storage.
+    pub fn with_axes(&self, from: &[usize], to: &[usize]) -> Option<Self> {
+        let ones = to.strip_prefix(from)?;
+        if ones.iter().any(|&size| size != 1) {
+            return None;
+        }
+        // Axes of a table stand before its entries and vectors.
+        let seen = |operand: &Operand| {
+            let mut shape = operand.shape.clone();
+            shape.splice(from.len()..from.len(), ones.iter().copied());
+            operand.reshaped(shape)
+        };
+        Some(match self {
+            Self::Dense(values) => Self::Dense(seen(values)),
+            Self::Linear { codes, scale, offset } => Self::Linear {
+                codes: seen(codes),
+                scale: seen(scale),
+                offset: offset.as_ref().map(seen),
+            },
+            Self::Palette { indices, table, table_scale, vector_axis, channel_scale } => {
+                Self::Palette {
+                    indices: seen(indices),
+                    table: seen(table),
+                    table_scale: table_scale.as_ref().map(seen),
+                    vector_axis: *vector_axis,
+                    channel_scale: channel_scale.as_ref().map(seen),
+                }
+            }
+            Self::Sparse { .. } => return None,
+        })
+    }
+
     /// The type of the weights that operations see.
     pub fn dtype(&self) -> DataType {
         match self {
