@@ -23,6 +23,8 @@ Examples:
       weights, layers and outputs beside the source's, and speed; exit code 1 below 30 dB
   quantize run model-linear-int8/ --function lm_head_weight --inputs x.safetensors
       one function of the package, on this machine
+  quantize generate model-linear-int8/ --prompt 'Once upon a time'
+      what a language model makes of it
 
 Schemes:
   linear-int8, linear-int4    w ~ scale * (code - zero point)
@@ -52,7 +54,8 @@ interrupted (nothing is left behind)";
     name = "quantize",
     version,
     override_usage = "quantize [OPTIONS] INPUT\n       quantize inspect [OPTIONS] PATH\n       \
-                      quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE",
+                      quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE\n       \
+                      quantize generate [OPTIONS] PACKAGE",
     after_help = "See `quantize --help` for schemes and examples",
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
@@ -128,6 +131,16 @@ pub(crate) struct Convert {
     /// Only matrices whose name this matches become functions of the layer package
     #[arg(long, value_name = "REGEX", help_heading = "Outputs")]
     pub(crate) layers: Option<String>,
+    /// The longest text that the package of a language model takes, in tokens [default: what the model
+    /// was trained for, at most 2048]
+    #[arg(long, value_name = "N", help_heading = "Models", value_parser = size)]
+    pub(crate) context: Option<usize>,
+    /// Tokens of one call of its function `prefill` [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Models", value_parser = size)]
+    pub(crate) prefill_chunk: Option<usize>,
+    /// Write one function for each weight matrix, also where config.json describes a model
+    #[arg(long, help_heading = "Models")]
+    pub(crate) layer_package: bool,
     /// The output folder [default: ./STEM-SCHEME]
     #[arg(short, long, value_name = "DIR", help_heading = "Outputs")]
     pub(crate) output: Option<PathBuf>,
@@ -155,6 +168,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Run a function of a package on this machine
     Run(Run),
+    /// Continue a text with a language model's package, on this machine
+    Generate(Generate),
     /// Print a shell's completion script
     #[command(hide = true)]
     Completions {
@@ -248,6 +263,39 @@ pub(crate) struct Run {
     pub(crate) mode: Option<Mode>,
 }
 
+/// A text and what follows it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without --temperature the likeliest token is taken each time, and the same text comes out on any
+machine whose arithmetic rounds alike.
+
+Examples:
+  quantize generate model-linear-int8/ --prompt 'Once upon a time'
+  quantize generate model-linear-int8/ --prompt 'The ' --temperature 0.8 --seed 7 --max-tokens 64
+  quantize generate model.mlpackage --ids 1,403,407 --json")]
+pub(crate) struct Generate {
+    /// The package of a language model, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// The text to continue; needs the tokenizer.json that quantize puts beside the package
+    #[arg(long, value_name = "TEXT", required_unless_present = "ids")]
+    pub(crate) prompt: Option<String>,
+    /// The text to continue, as token ids with commas between
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "prompt")]
+    pub(crate) ids: Vec<i32>,
+    /// The most tokens that follow [default: 256, or what fits]
+    #[arg(short = 'n', long, value_name = "N", value_parser = size)]
+    pub(crate) max_tokens: Option<usize>,
+    /// Choose at random, by softmax(logits / T) [default: 0, the likeliest]
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
+    /// The seed of random choices [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Who evaluates: cpu or reference [default: cpu]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+}
+
 /// A package beside its source.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -267,6 +315,7 @@ source's is not, or a weight has no counterpart.
 Examples:
   quantize validate model-linear-int8/ --against model.safetensors
   quantize validate q.mlpackage --against f16.mlpackage --inputs data.safetensors --max-kl 0.01
+  quantize validate model-linear-int8/ --against model/ --text test.txt
   quantize validate model-linear-int8/ --skip-speed --min-cosine 0.999 --quiet && echo good enough")]
 pub(crate) struct Validate {
     /// An .mlpackage, or an output folder of quantize
@@ -297,6 +346,10 @@ pub(crate) struct Validate {
     /// An output whose last dimension (of [N, C, 1, 1] the second) runs over classes; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) logits: Vec<String>,
+    /// A plain text for a language model: perplexity of package and source, KL divergence and top-1
+    /// agreement over its tokens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
     /// Do not measure time
     #[arg(long)]
     pub(crate) skip_speed: bool,
@@ -312,6 +365,14 @@ pub(crate) struct Validate {
     /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats
     #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
     pub(crate) max_kl: Option<f64>,
+}
+
+/// A number of tokens: what follows from it, such as masks, stays within 32 bits.
+fn size(word: &str) -> Result<usize, String> {
+    match word.parse() {
+        Ok(size @ 1..=1_048_576) => Ok(size),
+        Ok(_) | Err(_) => Err("give a whole number from 1 to 1048576".into()),
+    }
 }
 
 fn mode(word: &str) -> Result<Mode, String> {

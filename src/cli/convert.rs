@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use twolane::pipeline;
-use twolane::plan::{Options, Output, Rule, pattern_of_names};
+use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
 use twolane::{Error, Result};
 
 /// The largest file of rules.
@@ -74,6 +74,11 @@ fn options(args: &Convert) -> Result<Options> {
         outputs,
         golden,
         lanes: args.layout.unwrap_or(default.lanes),
+        model: ModelOptions {
+            layer_package: args.layer_package || layers.is_some(),
+            context: args.context,
+            prefill_chunk: args.prefill_chunk.unwrap_or(default.model.prefill_chunk),
+        },
         layers,
         sha256: args.sha256,
         output: args.output.clone(),

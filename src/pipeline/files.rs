@@ -1,5 +1,6 @@
 //! The files of a run: what each holds from the start, and which parts of which tensors go where.
 
+use super::beside::{self, Beside};
 use super::golden::Golden;
 use super::output::{OutputFile, Transaction};
 use super::package::{self, Package};
@@ -8,6 +9,7 @@ use crate::formats::metal_blob;
 use crate::formats::safetensors::{Dtype, Layout};
 use crate::graph::weight::{Operand, Part, Storage};
 use crate::layout::{self, Lanes};
+use crate::model::Whole;
 use crate::plan::{Output, Plan, PlannedOutput, PlannedTensor};
 use crate::scheme::{Float, Scheme};
 use crate::source::Source;
@@ -22,6 +24,8 @@ pub(super) struct Files {
     announced: Vec<PlannedOutput>,
     /// The package, if one is written.
     pub(super) package: Option<Package>,
+    /// What goes with a whole model.
+    pub(super) beside: Beside,
     /// What is recorded of it, if that is asked for.
     pub(super) golden: Option<Golden>,
     /// For each tensor of the plan, the places that want a part of it.
@@ -103,17 +107,20 @@ impl Files {
 ///
 /// # Errors
 /// As the formats' layouts.
-pub(super) fn lay_out(source: &Source, plan: &mut Plan) -> Result<Files> {
+pub(super) fn lay_out(source: &Source, plan: &mut Plan, whole: Option<&Whole>) -> Result<Files> {
     let mut files = Files { sinks: vec![vec![]; plan.tensors.len()], ..Files::default() };
     let stem = source.stem();
     for output in plan.options.outputs.clone() {
         match output {
-            Output::Mlpackage => package::add(&mut files, stem, plan)?,
+            Output::Mlpackage => package::add(&mut files, stem, plan, whole)?,
             Output::Metal => add_metal(&mut files, stem, source, plan)?,
             Output::Dense => add_dense(&mut files, stem, source, plan)?,
             // With the package, whose functions are recorded.
             Output::Golden => require_package(plan)?,
         }
+    }
+    if whole.is_some() {
+        files.beside = beside::add(&mut files, source.folder())?;
     }
     plan.outputs = files.outputs();
     Ok(files)

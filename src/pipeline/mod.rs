@@ -8,6 +8,7 @@
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
+//! | `beside` | the tokenizer and its like, which go with a whole model |
 //! | `golden` | recorded inputs and outputs of the package's functions |
 //! | `sink` | one such place |
 //! | `budget` | how much memory the run will take |
@@ -18,6 +19,7 @@
 //! | `summary` | plan and outcomes → report |
 //! | [`output`] | the output folder as one transaction |
 
+mod beside;
 mod budget;
 mod bytes;
 mod files;

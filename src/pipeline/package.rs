@@ -1,4 +1,4 @@
-//! The .mlpackage of a run: a layer package, lowered, and its place among the files.
+//! The .mlpackage of a run: a whole model or its layers, lowered, and its place among the files.
 
 use super::bytes::param_bytes;
 use super::files::{Files, bits, float_of};
@@ -9,11 +9,14 @@ use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
 };
 use crate::graph::weight::{Data, Part, Slot};
-use crate::graph::{Lowered, lower};
-use crate::model::{self, Layer, layer_package};
+use crate::graph::{DataType, Lowered, Program, lower};
+use crate::model::parameters::Parameter;
+use crate::model::{self, Layer, Whole, layer_package};
 use crate::plan::{Output, Plan};
 use crate::quantize::Params;
+use crate::scheme::{Float, Scheme};
 use crate::{Error, Result};
+use std::collections::{HashMap, HashSet};
 
 /// A package whose model still lacks its smallest parameters.
 #[derive(Debug)]
@@ -26,35 +29,24 @@ pub(super) struct Package {
     weights: String,
 }
 
-/// Adds `STEM.mlpackage` to the files: its blobs become sinks.
+/// Adds `STEM.mlpackage` to the files, with the whole model or with its layers: its blobs become
+/// sinks.
 ///
 /// # Errors
-/// As [`layer_package()`] and [`lower()`].
-pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> {
-    // Tensors that are only copied have no storage that a package could hold.
-    let (places, layers): (Vec<usize>, Vec<Layer>) = plan
-        .tensors
-        .iter()
-        .enumerate()
-        .filter_map(|(i, t)| {
-            let storage = t.storage.clone()?;
-            Some((i, Layer { name: t.name.clone(), shape: t.shape.clone(), storage }))
-        })
-        .unzip();
-    for tensor in plan.tensors.iter_mut().filter(|t| t.storage.is_none()) {
-        let why = format!("{} is no type of a weight there", tensor.dtype);
-        tensor.notes.push(format!("not in the .mlpackage: {why}"));
-    }
-    let options =
-        model::Options { layers: plan.options.layers.clone(), ..model::Options::default() };
-    let package = layer_package(&layers, plan.options.target, &options)?;
-    plan.warnings.extend(package.notes);
-    for (&place, outcome) in places.iter().zip(package.outcomes) {
-        if let model::Outcome::Left { why } = outcome {
-            plan.tensors[place].notes.push(format!("not in the .mlpackage: {why}"));
-        }
-    }
-    let lowered = lower(&package.program, plan.options.target)?;
+/// As [`layer_package()`], [`Whole::program`] and [`lower()`].
+pub(super) fn add(
+    files: &mut Files,
+    stem: &str,
+    plan: &mut Plan,
+    whole: Option<&Whole>,
+) -> Result<()> {
+    let places: Vec<usize> =
+        (0..plan.tensors.len()).filter(|&i| plan.tensors[i].storage.is_some()).collect();
+    let program = match whole {
+        Some(whole) => model_program(plan, whole)?,
+        None => layer_program(plan, &places)?,
+    };
+    let lowered = lower(&program, plan.options.target)?;
 
     let folder = format!("{stem}.mlpackage");
     let model = lowered.model.to_bytes();
@@ -95,9 +87,73 @@ pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan) -> Result<()> 
     let weights = format!("{folder}/{WEIGHTS_PATH}");
     files.package = Some(Package { lowered, path, bytes, weights });
     if plan.options.outputs.contains(&Output::Golden) {
-        files.golden = Some(golden::add(files, stem, plan, package.program)?);
+        files.golden = Some(golden::add(files, stem, plan, program)?);
     }
     Ok(())
+}
+
+/// The layer package of the tensors at these places.
+fn layer_program(plan: &mut Plan, places: &[usize]) -> Result<Program> {
+    for tensor in plan.tensors.iter_mut().filter(|t| t.storage.is_none()) {
+        // Tensors that are only copied have no storage that a package could hold.
+        let why = format!("{} is no type of a weight there", tensor.dtype);
+        tensor.notes.push(format!("not in the .mlpackage: {why}"));
+    }
+    let layers = places.iter().map(|&place| {
+        let tensor = &plan.tensors[place];
+        let storage = tensor.storage.clone().expect("these places have one");
+        Layer { name: tensor.name.clone(), shape: tensor.shape.clone(), storage }
+    });
+    let layers: Vec<Layer> = layers.collect();
+    let options =
+        model::Options { layers: plan.options.layers.clone(), ..model::Options::default() };
+    let package = layer_package(&layers, plan.options.target, &options)?;
+    plan.warnings.extend(package.notes);
+    for (&place, outcome) in places.iter().zip(package.outcomes) {
+        if let model::Outcome::Left { why } = outcome {
+            plan.tensors[place].notes.push(format!("not in the .mlpackage: {why}"));
+        }
+    }
+    Ok(package.program)
+}
+
+/// The whole model, its weights stored as planned.
+fn model_program(plan: &mut Plan, whole: &Whole) -> Result<Program> {
+    let by_name: HashMap<&str, usize> =
+        plan.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
+    let float = match plan.options.scheme {
+        Scheme::Float(Float::F32) => DataType::Float32,
+        Scheme::Float(Float::F16) | Scheme::Linear(_) | Scheme::Palette(_) => DataType::Float16,
+    };
+    let storage = |parameter: &Parameter| {
+        let tensor = &plan.tensors[by_name[parameter.name.as_str()]];
+        let Some(storage) = tensor.storage.clone() else {
+            let found = format!("it is {}", tensor.dtype);
+            return Err(Error::input(
+                &tensor.name,
+                found,
+                "weights of a model are F16, BF16 or F32",
+            ));
+        };
+        if storage.dtype() != float {
+            return Err(Error::Usage(format!(
+                "`{}` becomes {} in a model that computes in {float}; a rule beside --scheme float32 \
+                 can only say float32",
+                tensor.name,
+                storage.dtype()
+            )));
+        }
+        Ok(storage)
+    };
+    let storages = whole.parameters.iter().map(storage).collect::<Result<Vec<_>>>()?;
+    let built = whole.program(storages, &plan.options, float)?;
+    let used: HashSet<&str> = whole.parameters.iter().map(|p| p.name.as_str()).collect();
+    for tensor in plan.tensors.iter_mut().filter(|t| !used.contains(t.name.as_str())) {
+        tensor.notes.push("not in the .mlpackage: the model makes it itself".into());
+    }
+    plan.model = Some(built.words);
+    plan.warnings.extend(built.notes);
+    Ok(built.program)
 }
 
 impl Package {

@@ -6,7 +6,9 @@ use super::hash::InputHash;
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, scan, summary, window};
-use crate::plan::{Header, NonFinite, Options, Plan};
+use crate::model::Whole;
+use crate::model::config::Config;
+use crate::plan::{Header, NonFinite, Options, Output, Plan};
 use crate::report::Report;
 use crate::scheme::Scheme;
 use crate::source::{Source, SourceTensor};
@@ -38,8 +40,11 @@ pub struct Job {
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let source = Source::open(input)?;
+    let mut warnings = Vec::new();
+    let whole = whole(&source, options, &mut warnings)?;
     let headers: Vec<Header> = source.tensors().iter().map(|t| header(&source, t)).collect();
     let mut plan = Plan::new(&headers, options)?;
+    plan.warnings.extend(warnings);
     let mut keep = BTreeSet::new();
     if options.non_finite == NonFinite::Keep {
         for (tensor, index, value) in scan::non_finite(&source) {
@@ -47,7 +52,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
             keep.insert(tensor);
         }
     }
-    let files = files::lay_out(&source, &mut plan)?;
+    let files = files::lay_out(&source, &mut plan, whole.as_ref())?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
     let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
@@ -107,6 +112,7 @@ impl Job {
             let params = |i: usize| outcomes[i].params.as_ref();
             package.write(&transaction, &self.plan, params)?;
         }
+        self.files.beside.write(&transaction)?;
         let report = summary::report(&self.plan, &self.source, hash.into_hashes(), outcomes);
         transaction.write(REPORT, report.to_json().as_bytes())?;
         self.files.verify(&out)?;
@@ -144,6 +150,25 @@ impl Job {
             })
             .collect()
     }
+}
+
+/// The model that a `config.json` beside the weights describes, if the package is to hold it.
+fn whole(source: &Source, options: &Options, warnings: &mut Vec<String>) -> Result<Option<Whole>> {
+    if options.model.layer_package || !options.outputs.contains(&Output::Mlpackage) {
+        return Ok(None);
+    }
+    let Some((path, bytes)) = source.config() else { return Ok(None) };
+    let config = Config::parse(&path.display().to_string(), bytes)?;
+    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
+    let whole = Whole::describe(&config, tensors, options.model.context)?;
+    if whole.is_none() {
+        let named = config.model_type().unwrap_or("none");
+        warnings.push(format!(
+            "config.json: the model type `{named}` is not known; the package holds one function for \
+             each weight matrix"
+        ));
+    }
+    Ok(whole)
 }
 
 /// Exchanging a folder that holds the input would remove the input.

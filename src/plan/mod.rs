@@ -17,7 +17,7 @@ pub mod policy;
 mod rules;
 mod table;
 
-pub use options::{NonFinite, Options, Output, UnknownWord};
+pub use options::{ModelOptions, NonFinite, Options, Output, UnknownWord};
 pub use policy::Chosen;
 pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;
@@ -66,6 +66,9 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// An estimate of the peak of anonymous memory; see [`memory`].
     pub peak_memory_bytes: u64,
+    /// The model that the package holds, in words; none for a layer package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What the user should know: rules that matched nothing, layers that were left out, ...
     pub warnings: Vec<String>,
     /// The options that this plan follows.
@@ -154,6 +157,7 @@ impl Plan {
             tensors,
             outputs: vec![],
             peak_memory_bytes: 0,
+            model: None,
             warnings,
             options: options.clone(),
         })

@@ -30,6 +30,8 @@ pub struct Options {
     pub outputs: BTreeSet<Output>,
     /// The order of codes in the Metal blob.
     pub lanes: Lanes,
+    /// How a model that `config.json` describes becomes functions.
+    pub model: ModelOptions,
     /// Which matrices become functions of the layer package; all, if absent.
     #[serde(serialize_with = "as_pattern", skip_serializing_if = "Option::is_none")]
     pub layers: Option<Regex>,
@@ -62,6 +64,7 @@ impl Default for Options {
             non_finite: NonFinite::Error,
             outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
             lanes: Lanes::default(),
+            model: ModelOptions::default(),
             layers: None,
             golden: 0,
             sha256: false,
@@ -85,6 +88,30 @@ impl Options {
             Scheme::Float(float) => float,
             Scheme::Linear(_) | Scheme::Palette(_) => Float::F16,
         }
+    }
+}
+
+/// How a model that `config.json` describes becomes functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelOptions {
+    /// Whether its layers alone are written, as if there were no `config.json`.
+    pub layer_package: bool,
+    /// The longest text, in tokens; without it what the model was trained for, at most
+    /// [`ModelOptions::LONGEST`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    /// Tokens of one call of `prefill`.
+    pub prefill_chunk: usize,
+}
+
+impl ModelOptions {
+    /// The longest text that is not asked for.
+    pub const LONGEST: usize = 2048;
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self { layer_package: false, context: None, prefill_chunk: 64 }
     }
 }
 
@@ -239,6 +266,10 @@ mod tests {
             "metal"
           ],
           "lanes": "k2",
+          "model": {
+            "layer_package": false,
+            "prefill_chunk": 64
+          },
           "layers": "q_proj",
           "sha256": false
         }

@@ -44,6 +44,9 @@ impl Plan {
             out.push_str(&left(&rest).render(width));
             out.push('\n');
         }
+        if let Some(model) = &self.model {
+            let _ = writeln!(out, "model: {}", printable(model));
+        }
         out.push_str(&self.totals());
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));

@@ -8,6 +8,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use twolane_formats::safetensors::{Index, MAX_HEADER_BYTES};
 
+/// The largest configuration: real ones have some thousand bytes, with many labels some hundred
+/// thousand.
+const MOST_CONFIG_BYTES: u64 = 16 << 20;
+
 const INDEX_ENDING: &str = ".safetensors.index.json";
 
 /// The files of a checkpoint, before they are opened.
@@ -153,6 +157,21 @@ fn numbering(name: &str) -> Option<(&str, &str, &str)> {
     let (stem, number) = rest.rsplit_once('-')?;
     let is_number = |s: &str| s.len() == 5 && s.bytes().all(|b| b.is_ascii_digit());
     (is_number(number) && is_number(total)).then_some((stem, number, total))
+}
+
+/// The `config.json` of a folder, if there is one.
+pub(super) fn config(folder: &Path) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let path = folder.join("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = read_limited(&path)?;
+    if bytes.len() as u64 > MOST_CONFIG_BYTES {
+        let found = format!("it is larger than {MOST_CONFIG_BYTES} bytes");
+        let remedy = "give the model's own config.json";
+        return Err(Error::input(path.display().to_string(), found, remedy));
+    }
+    Ok(Some((path, bytes)))
 }
 
 /// Reads an index, whose length is limited.

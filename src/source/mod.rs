@@ -43,6 +43,8 @@ pub struct Source {
     by_name: HashMap<String, usize>,
     /// The index, if one named the files: its path and its bytes.
     index: Option<(PathBuf, Vec<u8>)>,
+    /// The `config.json` beside the files, if there is one.
+    config: Option<(PathBuf, Vec<u8>)>,
 }
 
 /// One file of a checkpoint.
@@ -98,7 +100,8 @@ impl Source {
             shards::check_index(path, index, &files, &tensors, &by_name)?;
         }
         let index = index.map(|found| (found.path, found.bytes));
-        Ok(Self { stem, folder, files, tensors, by_name, index })
+        let config = find::config(&folder)?;
+        Ok(Self { stem, folder, files, tensors, by_name, index, config })
     }
 
     /// The name for outputs: a file's name without its ending; a folder's name, also for an index
@@ -117,10 +120,17 @@ impl Source {
         &self.files
     }
 
-    /// Every file that was read, with its bytes: [`Source::files`] in their order, then the index.
+    /// The `config.json` beside the files, if there is one: its path and its bytes.
+    pub fn config(&self) -> Option<(&Path, &[u8])> {
+        self.config.as_ref().map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
+    }
+
+    /// Every file that was read, with its bytes: [`Source::files`] in their order, then the index, then
+    /// the configuration.
     pub fn inputs(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         let files = self.files.iter().map(|file| (file.path(), file.bytes()));
-        files.chain(self.index.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice())))
+        let index = self.index.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice()));
+        files.chain(index).chain(self.config())
     }
 
     /// All tensors, by file and by offset within it. The order depends on the files alone.

@@ -1,0 +1,33 @@
+//! `llama`.
+
+use super::family::{Defaults, Family, activation};
+use crate::Result;
+use crate::model::blocks::Activation;
+use crate::model::config::Config;
+use crate::model::decoder::Decoder;
+use crate::model::parameters::Checkpoint;
+use crate::model::rope::Rope;
+
+/// Describes a Llama.
+pub(super) fn describe(
+    config: &Config,
+    checkpoint: &mut Checkpoint<'_>,
+    context: Option<usize>,
+) -> Result<Decoder> {
+    let defaults = Defaults {
+        kv_heads: None,
+        head_dim: None,
+        epsilon: 1e-6,
+        theta: 1e4,
+        longest: 2048,
+        tied: false,
+    };
+    let family = Family::read(config, context, defaults)?;
+    let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
+    let bias = config.flag_or("attention_bias", false)?;
+    (form.qkv_bias, form.out_bias) = (bias, bias);
+    form.mlp_bias = config.flag_or("mlp_bias", false)?;
+    let rope = Rope::read(config, &family.wanted())?;
+    config.finish()?;
+    Ok(family.decoder(checkpoint, vec![rope], &vec![form; family.count]))
+}

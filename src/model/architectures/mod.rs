@@ -1,0 +1,58 @@
+//! Architectures: from `config.json` and the names of weights to a description.
+//!
+//! | module | `model_type` |
+//! |---|---|
+//! | `llama` | `llama` |
+//! | `mistral` | `mistral` |
+//! | `qwen` | `qwen2`, `qwen3` |
+//! | `smollm3` | `smollm3` |
+//! | `phi3` | `phi3` |
+//! | `gemma` | `gemma2`, `gemma3_text` |
+//! | `family` | what these share |
+//!
+//! Keys, defaults and weight names are those of Hugging Face's transformers, 4.57 and 5.
+
+mod family;
+mod gemma;
+mod llama;
+mod mistral;
+mod phi3;
+mod qwen;
+mod smollm3;
+
+use super::config::Config;
+use super::decoder::Decoder;
+use super::parameters::Checkpoint;
+use crate::Result;
+
+/// A model, described.
+#[derive(Clone, Debug)]
+pub enum Model {
+    /// A text decoder.
+    Decoder(Decoder),
+}
+
+/// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
+/// longest text that the model was trained for.
+///
+/// # Errors
+/// [`crate::Error::Input`] for a key or a value that is not understood.
+pub fn describe(
+    model_type: &str,
+    config: &Config,
+    checkpoint: &mut Checkpoint<'_>,
+    context: Option<usize>,
+) -> Option<Result<Model>> {
+    let describe = match model_type {
+        "gemma2" => gemma::describe_2,
+        "gemma3_text" => gemma::describe_3,
+        "llama" => llama::describe,
+        "mistral" => mistral::describe,
+        "phi3" => phi3::describe,
+        "qwen2" => qwen::describe_2,
+        "qwen3" => qwen::describe_3,
+        "smollm3" => smollm3::describe,
+        _ => return None,
+    };
+    Some(describe(config, checkpoint, context).map(Model::Decoder))
+}

@@ -1,0 +1,33 @@
+//! `phi3`: Llama with queries, keys and values in one layer, gate and up in another, and heads that
+//! may rotate in part.
+
+use super::family::{Defaults, Family, activation};
+use crate::Result;
+use crate::model::blocks::Activation;
+use crate::model::config::Config;
+use crate::model::decoder::Decoder;
+use crate::model::parameters::Checkpoint;
+use crate::model::rope::{Rope, Wanted};
+
+/// Describes a Phi-3.
+pub(super) fn describe(
+    config: &Config,
+    checkpoint: &mut Checkpoint<'_>,
+    context: Option<usize>,
+) -> Result<Decoder> {
+    let defaults = Defaults {
+        kv_heads: None,
+        head_dim: None,
+        epsilon: 1e-5,
+        theta: 1e4,
+        longest: 4096,
+        tied: false,
+    };
+    let family = Family::read(config, context, defaults)?;
+    let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
+    form.fused = true;
+    form.window = config.optional_size("sliding_window")?;
+    let rope = Rope::read(config, &Wanted { old_names: true, ..family.wanted() })?;
+    config.finish()?;
+    Ok(family.decoder(checkpoint, vec![rope], &vec![form; family.count]))
+}

@@ -1,0 +1,162 @@
+//! Blocks that models share: what they are, and the operations that they become.
+//!
+//! | module | blocks |
+//! |---|---|
+//! | `linear` | [`Linear`] |
+//! | `norm` | [`Norm`] |
+//! | `mlp` | [`Mlp`], [`Activation`] |
+//! | `attention` | [`Attention`]: heads, rotation, scores |
+//!
+//! A block takes and returns hidden values `[1, T, H]`.
+
+mod attention;
+mod linear;
+mod mlp;
+mod norm;
+
+pub(super) use attention::{Angles, Around, Memory, attention};
+pub(super) use linear::linear;
+pub(super) use mlp::{mlp, softcap};
+pub(super) use norm::norm;
+
+use super::parameters::ParameterId;
+
+/// A norm over the hidden axis, or over the coordinates of a head.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// Which.
+    pub kind: NormKind,
+    /// The gains.
+    pub weight: ParameterId,
+    /// Offsets.
+    pub bias: Option<ParameterId>,
+    /// What keeps the root from zero.
+    pub epsilon: f32,
+    /// How many coordinates.
+    pub size: usize,
+}
+
+/// A kind of norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / √(mean(x²) + ε)`.
+    Rms {
+        /// Whether gains are stored as what they exceed 1 by.
+        gains_from_one: bool,
+    },
+    /// `(x − mean(x)) / √(var(x) + ε)`.
+    Layer,
+}
+
+/// `x · Wᵀ + b`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: ParameterId,
+    /// `[outputs]`.
+    pub bias: Option<ParameterId>,
+    /// Inputs and outputs.
+    pub shape: [usize; 2],
+}
+
+/// Attention of one layer.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads, which divide them.
+    pub kv_heads: usize,
+    /// Coordinates of a head.
+    pub head_dim: usize,
+    /// Queries, keys and values.
+    pub qkv: Qkv,
+    /// Back to the hidden axis.
+    pub out: Linear,
+    /// A norm of each query head.
+    pub q_norm: Option<Norm>,
+    /// A norm of each key head.
+    pub k_norm: Option<Norm>,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// `c · tanh(scores / c)`.
+    pub softcap: Option<f32>,
+    /// How many positions back a token sees, itself included.
+    pub window: Option<usize>,
+    /// Which of [`super::decoder::Decoder::ropes`].
+    pub rope: Option<usize>,
+}
+
+/// Where queries, keys and values come from.
+#[derive(Clone, Debug)]
+pub enum Qkv {
+    /// Three layers.
+    Split([Linear; 3]),
+    /// One, with outputs in this order.
+    Fused(Linear),
+}
+
+/// A feed-forward network.
+#[derive(Clone, Debug)]
+pub enum Mlp {
+    /// `down(activation(gate(x)) · up(x))`.
+    Gated {
+        /// The gate and its partner.
+        gate_up: GateUp,
+        /// Back to the hidden axis.
+        down: Linear,
+        /// Of the gate.
+        activation: Activation,
+    },
+    /// `down(activation(up(x)))`.
+    Plain {
+        /// To the inner axis.
+        up: Linear,
+        /// Back.
+        down: Linear,
+        /// Between the two.
+        activation: Activation,
+    },
+}
+
+/// Where a gate and its partner come from.
+#[derive(Clone, Debug)]
+pub enum GateUp {
+    /// Two layers.
+    Split([Linear; 2]),
+    /// One, with the outputs of the gate first.
+    Fused(Linear),
+}
+
+/// An activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · sigmoid(x)`.
+    Silu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x/2 · (1 + erf(x/√2))`.
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+    GeluTanh,
+    /// `x · sigmoid(1.702 x)`.
+    GeluSigmoid,
+}
+
+impl Activation {
+    /// Names that [`Activation::find`] knows, for a message.
+    pub const KNOWN: &str =
+        "silu, relu, gelu, gelu_new, gelu_pytorch_tanh and quick_gelu are supported";
+
+    /// The activation of this name in Hugging Face's configurations.
+    pub fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "silu" | "swish" => Self::Silu,
+            "relu" => Self::Relu,
+            "gelu" | "gelu_python" => Self::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast"
+            | "gelu_accurate" => Self::GeluTanh,
+            "quick_gelu" => Self::GeluSigmoid,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,340 @@
+//! `config.json` as Hugging Face writes it.
+//!
+//! A key that is passed over may change the arithmetic in silence. So every key is read by its
+//! architecture, or stands in the list of those that change nothing, or is an error; all such
+//! errors are told at once.
+
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// The largest size that a configuration may state: no tensor dimension is near it, and products of
+/// two stay far from overflow.
+const LARGEST: u64 = 1 << 31;
+
+/// Keys that change nothing of what a trained model computes: names and dates, how it is trained or
+/// initialized, how text is generated from it, what else the library should return, and which
+/// program computes the same numbers.
+#[rustfmt::skip]
+const NEUTRAL: &[&str] = &[
+    "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal",
+    "_commit_hash", "_name_or_path", "architectures", "attention_dropout",
+    "attention_probs_dropout_prob", "attn_implementation", "attn_pdrop", "auto_map",
+    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "cache_implementation",
+    "chunk_size_feed_forward", "classifier_dropout", "cls_token_id", "decoder_start_token_id",
+    "diversity_penalty", "do_sample", "dropout", "dtype", "early_stopping", "embd_pdrop",
+    "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
+    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing",
+    "hidden_dropout", "hidden_dropout_prob", "id2label", "initializer_factor", "initializer_range",
+    "label2id", "language", "length_penalty", "license", "mask_token_id", "max_length",
+    "max_new_tokens", "min_length", "model_max_length", "n_ctx", "no_repeat_ngram_size",
+    "num_beam_groups", "num_beams", "num_return_sequences", "output_attentions",
+    "output_hidden_states", "output_past", "output_scores", "pad_token_id", "prefix", "pretraining_tp",
+    "problem_type", "qa_dropout", "remove_invalid_values", "repetition_penalty", "resid_pdrop",
+    "return_dict", "return_dict_in_generate", "sep_token_id", "seq_classif_dropout",
+    "sinusoidal_pos_embds", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
+    "summary_type", "summary_use_proj", "suppress_tokens", "task_specific_params", "temperature",
+    "tf_legacy_loss", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript",
+    "transformers_version", "typical_p", "unk_token_id", "use_bfloat16", "use_cache",
+];
+
+/// An object of a configuration, which remembers which of its keys were read.
+#[derive(Debug)]
+pub struct Config {
+    place: String,
+    keys: Map<String, Value>,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl Config {
+    /// Parses a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what is no JSON object.
+    pub fn parse(place: &str, bytes: &[u8]) -> Result<Self> {
+        let wrong = |found: String| Error::input(place, found, "give the model's own config.json");
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(keys)) => Ok(Self::new(place, keys)),
+            Ok(_) => Err(wrong("it holds no JSON object".into())),
+            Err(error) => Err(wrong(error.to_string())),
+        }
+    }
+
+    fn new(place: &str, keys: Map<String, Value>) -> Self {
+        Self { place: place.into(), keys, read: RefCell::default() }
+    }
+
+    /// The file, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The architecture's name.
+    pub fn model_type(&self) -> Option<&str> {
+        self.get("model_type")?.as_str()
+    }
+
+    /// A size that must be there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it is missing, or is no number from 1 to 2³¹.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        self.optional_size(key)?.ok_or_else(|| self.missing(key, "a size"))
+    }
+
+    /// A size, or the library's default.
+    ///
+    /// # Errors
+    /// As [`Config::size`].
+    pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+        Ok(self.optional_size(key)?.unwrap_or(default))
+    }
+
+    /// A size that may be absent or null.
+    ///
+    /// # Errors
+    /// As [`Config::size`].
+    pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
+        let read = |value: &Value| value.as_u64().filter(|n| (1..=LARGEST).contains(n));
+        self.typed(key, read, "a whole number from 1 to 2^31").map(|n| n.map(|n| n as usize))
+    }
+
+    /// A finite number, or the library's default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        Ok(self.optional_number(key)?.unwrap_or(default))
+    }
+
+    /// A finite number that must be there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it is missing or no number.
+    pub fn number(&self, key: &str) -> Result<f64> {
+        self.optional_number(key)?.ok_or_else(|| self.missing(key, "a number"))
+    }
+
+    /// A finite number that may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_number(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, |value| value.as_f64().filter(|x| x.is_finite()), "a number")
+    }
+
+    /// A flag, or the library's default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+        Ok(self.typed(key, Value::as_bool, "true or false")?.unwrap_or(default))
+    }
+
+    /// A word that may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_word(&self, key: &str) -> Result<Option<&str>> {
+        self.typed(key, Value::as_str, "a word")
+    }
+
+    /// Numbers in a row, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        let read = |value: &Value| {
+            let number = |value: &Value| value.as_f64().filter(|x| x.is_finite());
+            value.as_array()?.iter().map(number).collect()
+        };
+        self.typed(key, read, "a list of numbers")
+    }
+
+    /// Words in a row, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_words(&self, key: &str) -> Result<Option<Vec<String>>> {
+        let read = |value: &Value| {
+            value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
+        };
+        self.typed(key, read, "a list of words")
+    }
+
+    /// An object within, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_section(&self, key: &str) -> Result<Option<Self>> {
+        let keys = self.typed(key, |value| value.as_object().cloned(), "an object")?;
+        Ok(keys.map(|keys| Self::new(&format!("{}, `{key}`", self.place), keys)))
+    }
+
+    /// Whether the key is there, and null.
+    pub fn is_null(&self, key: &str) -> bool {
+        self.keys.get(key).is_some_and(Value::is_null)
+    }
+
+    /// A count, which may be 0, or the library's default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn count_or(&self, key: &str, default: usize) -> Result<usize> {
+        let read = |value: &Value| value.as_u64().filter(|&n| n <= LARGEST);
+        let count = self.typed(key, read, "a whole number up to 2^31")?;
+        Ok(count.map_or(default, |n| n as usize))
+    }
+
+    /// Whether the key is there with a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Flags of 0 and 1 in a row, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_flags(&self, key: &str) -> Result<Option<Vec<bool>>> {
+        let read = |value: &Value| {
+            let flag = |value: &Value| match value.as_u64() {
+                Some(flag @ 0..=1) => Some(flag == 1),
+                _ => value.as_bool(),
+            };
+            value.as_array()?.iter().map(flag).collect()
+        };
+        self.typed(key, read, "a list of 0 and 1")
+    }
+
+    /// One id or several; none where the key is absent or holds something else.
+    pub fn ids(&self, key: &str) -> Vec<i64> {
+        match self.get(key) {
+            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_i64).collect(),
+            Some(id) => id.as_i64().into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// A key of which one value is understood, which is also its default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another value.
+    pub fn only(&self, key: &str, understood: impl Into<Value>) -> Result<()> {
+        let understood = understood.into();
+        match self.get(key) {
+            Some(value) if *value != understood => {
+                Err(self.unsupported(key, &format!("only {understood} is supported")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error about a key's value.
+    pub fn unsupported(&self, key: &str, remedy: &str) -> Error {
+        let value = self.keys.get(key).map_or_else(|| "absent".into(), Value::to_string);
+        Error::input(&self.place, format!("`{key}` is {value}"), remedy)
+    }
+
+    /// Ends the reading: every key must have been read, be neutral, or be off (null or false).
+    ///
+    /// # Errors
+    /// [`Error::Input`] with all keys that are left.
+    pub fn finish(&self) -> Result<()> {
+        let read = self.read.borrow();
+        let known = |key: &String| read.contains(key) || NEUTRAL.contains(&key.as_str());
+        let off = |value: &Value| value.is_null() || *value == Value::Bool(false);
+        let left = self.keys.iter().filter(|(key, value)| !off(value) && !known(key));
+        let left: Vec<String> = left.map(|(key, value)| format!("`{key}`: {value}")).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let found =
+            format!("keys that are not understood may change the arithmetic: {}", left.join(", "));
+        let remedy =
+            "set those that change nothing to null, or write the layers alone with --layer-package";
+        Err(Error::input(&self.place, found, remedy))
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.read.borrow_mut().insert(key.to_owned());
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+        wanted: &str,
+    ) -> Result<Option<T>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => match read(value) {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.unsupported(key, &format!("it must be {wanted}"))),
+            },
+        }
+    }
+
+    fn missing(&self, key: &str, wanted: &str) -> Error {
+        Error::input(&self.place, format!("`{key}` is missing"), format!("give {wanted}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("config.json", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn keys_that_nobody_read_are_told_at_once() {
+        let config = config(
+            r#"{"hidden_size": 8, "use_cache": true, "new_gate": 2, "nothing": null, "softcap": 50.0}"#,
+        );
+        assert_eq!(config.size("hidden_size").unwrap(), 8);
+        insta::assert_snapshot!(config.finish().unwrap_err(), @"config.json: keys that are not understood may change the arithmetic: `new_gate`: 2, `softcap`: 50.0; set those that change nothing to null, or write the layers alone with --layer-package");
+        assert_eq!(config.number_or("softcap", 0.0).unwrap(), 50.0);
+        config.only("new_gate", 2).unwrap();
+        config.finish().unwrap();
+    }
+
+    #[test]
+    fn values_of_another_kind_are_refused_with_their_place() {
+        let config = config(
+            r#"{"a": 0, "b": -1, "c": 1e99, "d": "x", "e": {"f": 1.5}, "g": [1, "x"], "h": "other"}"#,
+        );
+        let refused = [
+            config.size("a").unwrap_err(),
+            config.size("b").unwrap_err(),
+            config.size("c").unwrap_err(),
+            config.number_or("d", 0.0).unwrap_err(),
+            config.size("missing").unwrap_err(),
+            config.optional_section("e").unwrap().unwrap().size("f").unwrap_err(),
+            config.optional_numbers("g").unwrap_err(),
+            config.only("h", "silu").unwrap_err(),
+            Config::parse("config.json", b"[]").unwrap_err(),
+            Config::parse("config.json", b"{").unwrap_err(),
+        ];
+        let lines: Vec<String> = refused.iter().map(|error| format!("{error}\n")).collect();
+        insta::assert_snapshot!(lines.concat(), @r#"
+        config.json: `a` is 0; it must be a whole number from 1 to 2^31
+        config.json: `b` is -1; it must be a whole number from 1 to 2^31
+        config.json: `c` is 1e+99; it must be a whole number from 1 to 2^31
+        config.json: `d` is "x"; it must be a number
+        config.json: `missing` is missing; give a size
+        config.json, `e`: `f` is 1.5; it must be a whole number from 1 to 2^31
+        config.json: `g` is [1,"x"]; it must be a list of numbers
+        config.json: `h` is "other"; only "silu" is supported
+        config.json: it holds no JSON object; give the model's own config.json
+        config.json: EOF while parsing an object at line 1 column 1; give the model's own config.json
+        "#);
+    }
+}

@@ -1,0 +1,134 @@
+//! Keys and values of earlier tokens, in two states `[layers, 1, K, context, D]`.
+
+use super::build::Options;
+use super::{Decoder, Layer};
+use crate::graph::{TensorType, ValueId};
+use crate::model::blocks::Memory;
+use crate::model::emit::Emitter;
+use crate::{Error, Result};
+
+/// The keys and values of earlier tokens.
+#[derive(Debug)]
+pub(super) struct Cache {
+    keys: ValueId,
+    values: ValueId,
+    kv_heads: usize,
+    context: usize,
+    head_dim: usize,
+    tokens: usize,
+    position: ValueId,
+}
+
+impl Memory for Cache {
+    fn exchange(
+        &self,
+        e: &mut Emitter<'_>,
+        layer: usize,
+        keys: ValueId,
+        values: ValueId,
+    ) -> Result<[ValueId; 2]> {
+        Ok([
+            self.update(e, "k_cache", self.keys, layer, keys)?,
+            self.update(e, "v_cache", self.values, layer, values)?,
+        ])
+    }
+}
+
+impl Cache {
+    pub(super) fn new(
+        e: &mut Emitter<'_>,
+        decoder: &Decoder,
+        options: &Options,
+        tokens: usize,
+        position: ValueId,
+    ) -> Result<Self> {
+        let first = &decoder.layers[0].attention;
+        let (kv_heads, head_dim, context) = (first.kv_heads, first.head_dim, options.context);
+        let alike =
+            |l: &Layer| (l.attention.kv_heads, l.attention.head_dim) == (kv_heads, head_dim);
+        if !decoder.layers.iter().all(alike) {
+            return Err(Error::bug("the cache", "layers with heads of different numbers or sizes"));
+        }
+        let ty =
+            TensorType::fixed(e.float(), &[decoder.layers.len(), 1, kv_heads, context, head_dim]);
+        let mut state = |name: &str, about: &str| {
+            let value = e.builder().state(name, ty.clone())?;
+            e.builder().about(about);
+            Ok::<_, Error>(value)
+        };
+        let keys = state(
+            options.names.keys,
+            "keys of all tokens so far, [layer, 1, head, position, coordinate]",
+        )?;
+        let values =
+            state(options.names.values, "values of all tokens so far, in the same places")?;
+        Ok(Self { keys, values, kv_heads, context, head_dim, tokens, position })
+    }
+
+    fn update(
+        &self,
+        e: &mut Emitter<'_>,
+        name: &str,
+        state: ValueId,
+        layer: usize,
+        new: ValueId,
+    ) -> Result<ValueId> {
+        let part = |what: &str| format!("{name}_{what}");
+        let (heads, tokens, dim) = (self.kv_heads as i32, self.tokens as i32, self.head_dim as i32);
+        let before = e.op("read_state", &part("before"), &[("input", state)])?;
+        let mut new = e.reshape(&part("new"), new, &[1, 1, heads, tokens, dim])?;
+        let mut begin = self.position;
+        if self.tokens > 1 {
+            (begin, new) = self.within(e, &part("within"), before, layer, new)?;
+        }
+        let count = e.ints(&[tokens])?;
+        let end = e.add(&part("last"), begin, count)?;
+        let (zero, layer_) = (e.ints(&[0])?, layer as i32);
+        let first = e.ints(&[layer_, 0, 0])?;
+        let begin = e.concat(&part("begin"), &[first, begin, zero], 0)?;
+        let (last, across) = (e.ints(&[layer_ + 1, 1, heads])?, e.ints(&[dim])?);
+        let end = e.concat(&part("end"), &[last, end, across], 0)?;
+        let arguments = [("x", before), ("update", new), ("begin", begin), ("end", end)];
+        let after = e.op("slice_update", &part("after"), &arguments)?;
+        e.effect("write_state", &part("write"), &[("input", state), ("data", after)])?;
+        let whole = e.op("read_state", &part("whole"), &[("input", state)])?;
+        let own = e.slice(&part("layer"), whole, 5, 0, layer..layer + 1)?;
+        e.reshape(name, own, &[1, heads, self.context as i32, dim])
+    }
+
+    /// Where rows would reach beyond the context: the begin that does not, and rows that hold what
+    /// already stands before the new ones.
+    ///
+    /// With `shift` rows too many, the last T rows of the cache become rows `T − shift..2T − shift`
+    /// of the T rows before the position, followed by the new ones.
+    fn within(
+        &self,
+        e: &mut Emitter<'_>,
+        name: &str,
+        cache: ValueId,
+        layer: usize,
+        new: ValueId,
+    ) -> Result<(ValueId, ValueId)> {
+        let part = |what: &str| format!("{name}_{what}");
+        let (heads, tokens, dim) = (self.kv_heads as i32, self.tokens as i32, self.head_dim as i32);
+        let (room, count, zero) =
+            (e.ints(&[self.context as i32 - tokens])?, e.ints(&[tokens])?, e.ints(&[0])?);
+        let position = self.position;
+        let begin = e.op("minimum", &part("begin"), &[("x", position), ("y", room)])?;
+        let shift = e.op("sub", &part("shift"), &[("x", position), ("y", begin)])?;
+        let from = e.op("sub", &part("from"), &[("x", position), ("y", count)])?;
+        let from = e.op("maximum", &part("from_start"), &[("x", from), ("y", zero)])?;
+        let size = e.ints(&[1, 1, heads, tokens, dim])?;
+        let window = |e: &mut Emitter<'_>, what: &str, x, first: [i32; 3], row| {
+            let first = e.ints(&first)?;
+            let begin = e.concat(&part(&format!("{what}_begin")), &[first, row, zero], 0)?;
+            let arguments = [("x", x), ("begin", begin), ("size", size)];
+            e.op("slice_by_size", &part(what), &arguments)
+        };
+        let old = window(e, "old", cache, [layer as i32, 0, 0], from)?;
+        let both = e.concat(&part("both"), &[old, new], 3)?;
+        let row = e.op("sub", &part("row"), &[("x", count), ("y", shift)])?;
+        let rows = window(e, "rows", both, [0, 0, 0], row)?;
+        Ok((begin, rows))
+    }
+}

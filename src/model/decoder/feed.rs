@@ -1,0 +1,207 @@
+//! Where a function's ids, positions, masks and cached keys come from.
+//!
+//! | form | tokens T | position | mask | cache |
+//! |---|---|---|---|---|
+//! | whole | 1 to the context | 0 | made from T | none |
+//! | step | fixed | input `position` | input `[1, 1, T, context]` | two states `[layers, 1, K, context, D]` |
+//!
+//! A step writes its keys and values at rows `position..position + T` of the cache. Rows behind the
+//! real tokens of a padded step are written too, hidden by the mask, and overwritten by the next step;
+//! those that would lie beyond the context are dropped.
+
+use super::Decoder;
+use super::build::{Names, Options};
+use super::cache::Cache;
+use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
+use crate::model::blocks::{Angles, Around};
+use crate::model::emit::Emitter;
+use crate::target::Target;
+use crate::{Error, Result};
+
+/// What hidden scores get added in masks that the graph makes: far below any score, and finite in
+/// FP16 also behind a score of −35,000.
+pub(super) const MASKED: f32 = -30_000.0;
+
+/// How many tokens a function takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tokens {
+    /// So many.
+    Fixed(usize),
+    /// Any number up to the context.
+    Any,
+}
+
+/// What a function takes, and what follows from that alone.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) ids: ValueId,
+    tokens: Tokens,
+    span: Span,
+    pub(super) around: Around,
+    pub(super) cache: Option<Cache>,
+}
+
+/// The positions of the tokens, as INT32 `[1]` values.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    begin: ValueId,
+    /// Behind the last; where the number of tokens is fixed, nobody needs it.
+    end: Option<ValueId>,
+}
+
+impl Feed {
+    /// The inputs of a function, and what follows from them alone.
+    pub(super) fn new(
+        e: &mut Emitter<'_>,
+        decoder: &Decoder,
+        options: &Options,
+        tokens: Tokens,
+    ) -> Result<Self> {
+        let names = options.names;
+        let ids = ids(e, names, tokens, options.context)?;
+        let mut feed = match tokens {
+            Tokens::Any => Self::whole(e, ids)?,
+            Tokens::Fixed(count) => Self::step(e, decoder, options, ids, count)?,
+        };
+        // A padded step may reach beyond the context.
+        let rows = options.context + options.prefill_chunk;
+        for (kind, rope) in decoder.ropes.iter().enumerate() {
+            let pairs = rope.frequencies.len();
+            let shape = [rows, pairs];
+            let suffix = if kind == 0 { String::new() } else { format!("_{kind}") };
+            let cos = e.table(&format!("rope_cos{suffix}"), &shape, || rope.tables(rows).0)?;
+            let sin = e.table(&format!("rope_sin{suffix}"), &shape, || rope.tables(rows).1)?;
+            let cos = feed.rows(e, "cos", cos, pairs)?;
+            let sin = feed.rows(e, "sin", sin, pairs)?;
+            feed.around.angles.push(Angles { cos, sin, pairs });
+        }
+        feed.around.fused = options.target >= Target::Ios18;
+        for window in decoder.layers.iter().filter_map(|layer| layer.attention.window) {
+            feed.add_window(e, window, options.context)?;
+        }
+        Ok(feed)
+    }
+
+    /// All tokens of a text at once.
+    fn whole(e: &mut Emitter<'_>, ids: ValueId) -> Result<Self> {
+        let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
+        let end = e.slice("ids_count", shape, 1, 0, 1..2)?;
+        let begin = e.ints(&[0])?;
+        let rows = arange(e, "rows", end)?;
+        let columns = e.reshape("columns", rows, &[1, 1, 1, -1])?;
+        let rows = e.reshape("rows_down", rows, &[1, 1, -1, 1])?;
+        let later = e.op("greater", "later", &[("x", columns), ("y", rows)])?;
+        let (hidden, seen) = (e.number(MASKED)?, e.number(0.0)?);
+        let mask = e.op("select", "causal", &[("cond", later), ("a", hidden), ("b", seen)])?;
+        let span = Span { begin, end: Some(end) };
+        let around = Around { masks: [(None, mask)].into(), ..Around::default() };
+        Ok(Self { ids, tokens: Tokens::Any, span, around, cache: None })
+    }
+
+    /// Some tokens behind those in the cache.
+    fn step(
+        e: &mut Emitter<'_>,
+        decoder: &Decoder,
+        options: &Options,
+        ids: ValueId,
+        count: usize,
+    ) -> Result<Self> {
+        let (names, context) = (options.names, options.context);
+        let ty = TensorType::fixed(DataType::Int32, &[1]);
+        let about = "how many tokens stand in the cache: the position of the first one given";
+        let position = e.input(names.position, ty, Sizes::Fixed, about)?;
+        let ty = TensorType::fixed(e.float(), &[1, 1, count, context]);
+        let about = "what is added to attention scores: 0 where a token may look, -30000 where not";
+        let mask = e.input(names.mask, ty, Sizes::Fixed, about)?;
+        let cache = Cache::new(e, decoder, options, count, position)?;
+        let span = Span { begin: position, end: None };
+        let around =
+            Around { masks: [(None, mask)].into(), one_row: count == 1, ..Around::default() };
+        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, cache: Some(cache) })
+    }
+
+    /// The rows of a table `[rows, width]` for the tokens' positions.
+    pub(super) fn rows(
+        &self,
+        e: &mut Emitter<'_>,
+        name: &str,
+        table: ValueId,
+        width: usize,
+    ) -> Result<ValueId> {
+        let (zero, across) = (e.ints(&[0])?, e.ints(&[width as i32])?);
+        let begin = e.concat(&format!("{name}_begin"), &[self.span.begin, zero], 0)?;
+        match (self.tokens, self.span.end) {
+            (Tokens::Fixed(count), _) => {
+                let size = e.ints(&[count as i32, width as i32])?;
+                e.op("slice_by_size", name, &[("x", table), ("begin", begin), ("size", size)])
+            }
+            (Tokens::Any, Some(end)) => {
+                let end = e.concat(&format!("{name}_end"), &[end, across], 0)?;
+                e.op("slice_by_index", name, &[("x", table), ("begin", begin), ("end", end)])
+            }
+            (Tokens::Any, None) => Err(Error::bug(name, "any number of tokens without an end")),
+        }
+    }
+
+    /// A mask that also hides what lies `window` positions back or more.
+    fn add_window(&mut self, e: &mut Emitter<'_>, window: usize, context: usize) -> Result<()> {
+        if self.around.masks.contains_key(&Some(window)) {
+            return Ok(());
+        }
+        let full = self.around.masks[&None];
+        if window >= context {
+            self.around.masks.insert(Some(window), full);
+            return Ok(());
+        }
+        let (rows, columns) = match (self.tokens, self.span.end) {
+            (Tokens::Fixed(count), _) => {
+                let offsets: Vec<i32> = (0..count as i32).collect();
+                let offsets = e.ints(&offsets)?;
+                let rows = e.add("token_positions", offsets, self.span.begin)?;
+                let columns: Vec<i32> = (0..context as i32).collect();
+                (rows, e.ints(&columns)?)
+            }
+            (Tokens::Any, Some(end)) => {
+                let rows = arange(e, "token_positions", end)?;
+                (rows, rows)
+            }
+            (Tokens::Any, None) => {
+                return Err(Error::bug("a window", "any number of tokens without an end"));
+            }
+        };
+        let rows = e.reshape("token_positions_down", rows, &[1, 1, -1, 1])?;
+        let columns = e.reshape("cache_positions", columns, &[1, 1, 1, -1])?;
+        let back = e.op("sub", "distance", &[("x", rows), ("y", columns)])?;
+        let limit = e.int(window as i32)?;
+        let far = e.op("greater_equal", "beyond_window", &[("x", back), ("y", limit)])?;
+        let hidden = e.number(MASKED)?;
+        let arguments = [("cond", far), ("a", hidden), ("b", full)];
+        let mask = e.op("select", &format!("mask_window_{window}"), &arguments)?;
+        self.around.masks.insert(Some(window), mask);
+        Ok(())
+    }
+}
+
+/// `0, 1, …` up to an INT32 `[1]` value.
+fn arange(e: &mut Emitter<'_>, name: &str, end: ValueId) -> Result<ValueId> {
+    let axes = e.ints(&[0])?;
+    let end = e.op("squeeze", &format!("{name}_end"), &[("x", end), ("axes", axes)])?;
+    let (start, step) = (e.int(0)?, e.int(1)?);
+    e.op("range_1d", name, &[("start", start), ("end", end), ("step", step)])
+}
+
+fn ids(e: &mut Emitter<'_>, names: Names, tokens: Tokens, context: usize) -> Result<ValueId> {
+    let about = "token ids";
+    match tokens {
+        Tokens::Fixed(count) => {
+            let ty = TensorType::fixed(DataType::Int32, &[1, count]);
+            e.input(names.ids, ty, Sizes::Fixed, about)
+        }
+        Tokens::Any => {
+            let ty = TensorType::new(DataType::Int32, vec![Dim::Fixed(1), Dim::Flexible]);
+            let range = |low, default, high| SizeRange { low, default, high };
+            let sizes = Sizes::Ranges(vec![range(1, 1, 1), range(1, context.min(64), context)]);
+            e.input(names.ids, ty, sizes, about)
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Decoders: what an architecture says of itself, and how that becomes functions.
+//!
+//! | module | what it builds |
+//! |---|---|
+//! | [`Decoder`] | the description that each architecture fills in |
+//! | `feed` | where ids, positions and masks come from: the forms of a function |
+//! | `cache` | keys and values of earlier tokens |
+//! | `build` | the functions of a package |
+
+mod build;
+mod cache;
+mod feed;
+
+pub use build::{Names, Options, Style, build};
+
+use super::blocks::{Attention, Linear, Mlp, Norm};
+use super::parameters::ParameterId;
+use super::rope::Rope;
+
+/// A decoder-only transformer.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Tokens that it knows.
+    pub vocabulary: usize,
+    /// Coordinates of the residual stream.
+    pub hidden: usize,
+    /// The longest text that it was trained for.
+    pub longest: usize,
+    /// `[vocabulary, hidden]`.
+    pub embedding: ParameterId,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: Option<f32>,
+    /// Learned positions `[longest, hidden]`, added to embeddings.
+    pub positions: Option<ParameterId>,
+    /// The kinds of rotation that its layers use.
+    pub ropes: Vec<Rope>,
+    /// From the first to the last.
+    pub layers: Vec<Layer>,
+    /// The norm behind the last.
+    pub norm: Norm,
+    /// `[vocabulary, hidden]`; the embedding, where the two are tied.
+    pub head: Linear,
+    /// `c · tanh(logits / c)`.
+    pub softcap: Option<f32>,
+}
+
+/// One layer: `x + post(attention(pre(x)))`, then the same with the feed-forward network.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Before attention.
+    pub attention_norm: Norm,
+    /// Attention.
+    pub attention: Attention,
+    /// Behind it, before the sum.
+    pub attention_post_norm: Option<Norm>,
+    /// Before the feed-forward network.
+    pub mlp_norm: Norm,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+    /// Behind it, before the sum.
+    pub mlp_post_norm: Option<Norm>,
+}

@@ -1,0 +1,132 @@
+//! A checkpoint with its `config.json`: a whole model.
+
+use super::architectures::{self, Model};
+use super::config::Config;
+use super::decoder::{self, Decoder};
+use super::emit::Weights;
+use super::parameters::{Checkpoint, Parameter};
+use crate::Result;
+use crate::graph::weight::Storage;
+use crate::graph::{DataType, Program};
+use crate::plan::{ModelOptions, Options};
+use crate::target::Target;
+
+/// A model whose architecture is known, and the weights that it computes with.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// Hugging Face's name of the architecture.
+    pub model_type: String,
+    /// The description.
+    pub model: Model,
+    /// The weights, in the order in which the model uses them.
+    pub parameters: Vec<Parameter>,
+    /// Tokens that end a text.
+    pub ends: Vec<i64>,
+}
+
+/// The key of the package's metadata under which the tokens stand that end a text.
+pub const ENDS: &str = "twolane.eos_token_ids";
+
+impl Whole {
+    /// Describes the model of a configuration over these tensors; `None` for a `model_type` that is
+    /// not known. `context` is the longest text it will see; without it, the longest it was trained
+    /// for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for keys that are not understood, and for weights that are missing,
+    /// left over or of other shapes, all at once.
+    pub fn describe<'a>(
+        config: &Config,
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+        context: Option<usize>,
+    ) -> Result<Option<Self>> {
+        let Some(model_type) = config.model_type() else { return Ok(None) };
+        let mut checkpoint = Checkpoint::new(tensors);
+        let described = architectures::describe(model_type, config, &mut checkpoint, context);
+        let Some(model) = described else { return Ok(None) };
+        let model = model?;
+        let parameters = checkpoint.finish(config.place())?;
+        let ends = config.ids("eos_token_id");
+        Ok(Some(Self { model_type: model_type.into(), model, parameters, ends }))
+    }
+
+    /// The package of this model, its weights stored so, in the order of [`Whole::parameters`],
+    /// computing in FP16 or FP32.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for options that this model or target cannot follow.
+    pub fn program(
+        &self,
+        storages: Vec<Storage>,
+        options: &Options,
+        float: DataType,
+    ) -> Result<Built> {
+        let weights = Weights::new(self.parameters.clone(), storages);
+        match &self.model {
+            Model::Decoder(decoder) => self.decoder(decoder, &weights, options, float),
+        }
+    }
+
+    fn decoder(
+        &self,
+        decoder: &Decoder,
+        weights: &Weights,
+        options: &Options,
+        float: DataType,
+    ) -> Result<Built> {
+        let mut notes = Vec::new();
+        let asked = options.model.context;
+        let context = asked.unwrap_or(decoder.longest.min(ModelOptions::LONGEST));
+        if context > decoder.longest {
+            notes.push(format!(
+                "--context {context} is beyond the {} tokens that the model was trained for",
+                decoder.longest
+            ));
+        } else if asked.is_none() && context < decoder.longest {
+            notes.push(format!(
+                "the package takes texts up to {context} tokens, the model up to {}; --context N \
+                 chooses",
+                decoder.longest
+            ));
+        }
+        // States are FP16, and came with iOS 18.
+        let states = options.target >= Target::Ios18 && float == DataType::Float16;
+        let prefill_chunk = options.model.prefill_chunk.min(context / 2).max(1);
+        let built = decoder::Options {
+            style: decoder::Style::Gpu,
+            float,
+            target: options.target,
+            context,
+            prefill_chunk,
+            names: decoder::Names::TRANSFORMERS,
+            states,
+        };
+        let mut program = decoder::build(decoder, weights, &built)?;
+        let about = &mut program.metadata;
+        let ends: Vec<String> = self.ends.iter().map(i64::to_string).collect();
+        about.user.insert(ENDS.into(), ends.join(","));
+        about.user.insert("twolane.model_type".into(), self.model_type.clone());
+        about.user.insert("twolane.context".into(), context.to_string());
+        let form = match states {
+            true => format!("prefill ({prefill_chunk} tokens) and decode over states"),
+            false => "main, without states".into(),
+        };
+        let words = format!(
+            "{}, {} layers; {form}, context {context}",
+            self.model_type,
+            decoder.layers.len()
+        );
+        Ok(Built { program, words, notes })
+    }
+}
+
+/// A model's package.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Its program.
+    pub program: Program,
+    /// What it is, for people.
+    pub words: String,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}

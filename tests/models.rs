@@ -1,0 +1,255 @@
+//! Whole models from folders as Hugging Face writes them, against what transformers computed
+//! (`fixtures/tiny/make.py`).
+
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use twolane::graph::weight::{Operand, Storage};
+use twolane::graph::{DataType, Function, Program};
+use twolane::model::Whole;
+use twolane::model::architectures::Model;
+use twolane::model::config::Config;
+use twolane::model::decoder::{self, Names, Options, Style};
+use twolane::model::emit::Weights;
+use twolane::model::parameters::Parameter;
+use twolane::runtime::{Backend, Cpu, Reference, Tensor, Tensors};
+use twolane::source::Source;
+use twolane::target::Target;
+
+const DECODERS: [&str; 11] = [
+    "gemma2",
+    "gemma3",
+    "llama",
+    "llama-linear",
+    "llama-yarn",
+    "mistral",
+    "phi3",
+    "phi3-longrope",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tiny").join(name)
+}
+
+/// FP32, with states or without: what a model computes before it is rounded for a package.
+fn options(context: usize, states: bool) -> Options {
+    Options {
+        style: Style::Gpu,
+        float: DataType::Float32,
+        target: Target::Ios18,
+        context,
+        prefill_chunk: 5,
+        names: Names::TRANSFORMERS,
+        states,
+    }
+}
+
+/// The model in a folder, with its weights as they are stored there.
+fn program(folder: &Path, options: &Options) -> Program {
+    let source = Source::open(folder).unwrap();
+    let (path, bytes) = source.config().unwrap();
+    let config = Config::parse(&path.display().to_string(), bytes).unwrap();
+    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
+    let whole = Whole::describe(&config, tensors, Some(options.context)).unwrap().unwrap();
+    let storage = |parameter: &Parameter| {
+        let weights = source.weights(source.tensor(&parameter.name).unwrap()).unwrap();
+        let mut values = vec![0.0; weights.len()];
+        weights.decode(0..weights.len(), &mut values);
+        let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
+        Storage::Dense(Operand::new(DataType::Float32, &parameter.shape, bytes))
+    };
+    let storages = whole.parameters.iter().map(storage).collect();
+    let weights = Weights::new(whole.parameters.clone(), storages);
+    let Model::Decoder(described) = &whole.model;
+    decoder::build(described, &weights, options).unwrap()
+}
+
+/// What transformers computed.
+struct Expected(BTreeMap<String, (Vec<usize>, Vec<u8>)>);
+
+impl Expected {
+    fn of(name: &str) -> Self {
+        let bytes = fs::read(folder(&format!("expected/{name}.safetensors"))).unwrap();
+        let all = SafeTensors::deserialize(&bytes).unwrap();
+        let one = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+            (name, (view.shape().to_vec(), view.data().to_vec()))
+        };
+        Self(all.tensors().into_iter().map(one).collect())
+    }
+
+    fn words(&self, name: &str) -> Option<Vec<[u8; 4]>> {
+        self.0.get(name).map(|(_, bytes)| bytes.as_chunks().0.to_vec())
+    }
+
+    fn ints(&self, name: &str) -> Vec<i32> {
+        self.words(name).unwrap().into_iter().map(i32::from_le_bytes).collect()
+    }
+
+    fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        Some(self.words(name)?.into_iter().map(f32::from_le_bytes).collect())
+    }
+}
+
+fn int_tensor(shape: &[usize], values: &[i32]) -> Tensor {
+    let array = ndarray::ArrayD::from_shape_vec(shape, values.to_vec()).unwrap();
+    Tensor::int(DataType::Int32, array)
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.as_float().unwrap().iter().copied().collect()
+}
+
+/// The largest difference over the largest magnitude.
+fn apart(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    worst / want.iter().fold(0.0_f32, |most, x| most.max(x.abs()))
+}
+
+/// Logits of a text at once, and hidden values on the way.
+fn whole(function: &Function, ids: &[i32]) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
+    let inputs = Tensors::from([("input_ids".to_owned(), int_tensor(&[1, ids.len()], ids))]);
+    let mut hidden = BTreeMap::new();
+    let mut observe = |step: &twolane::runtime::reference::Step<'_>| {
+        for &id in &step.operation.outputs {
+            let name = &function.value(id).name;
+            if name.ends_with("mlp_sum") || name == "norm" {
+                hidden.insert(name.clone(), values(step.value(id).unwrap()));
+            }
+        }
+        Ok(())
+    };
+    let outputs = Reference::default();
+    let outputs = outputs.evaluate(function, &inputs, &mut Tensors::new(), &mut observe).unwrap();
+    (values(&outputs["logits"]), hidden)
+}
+
+#[test]
+fn logits_and_hidden_values_are_those_of_transformers() {
+    let mut far = Vec::new();
+    for name in DECODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let prefixes: &[&str] = if name == "phi3-longrope" { &["short.", "long."] } else { &[""] };
+        for prefix in prefixes {
+            let ids = expected.ints(&format!("{prefix}ids"));
+            let program = program(&folder, &options(ids.len(), false));
+            let (logits, hidden) = whole(&program.functions["main"], &ids);
+            let mut worst = apart(&logits, &expected.floats(&format!("{prefix}logits")).unwrap());
+            let mut layers = 0;
+            while let Some(want) = expected.floats(&format!("{prefix}hidden.{}", layers + 1)) {
+                let last = !expected.0.contains_key(&format!("{prefix}hidden.{}", layers + 2));
+                let got = if last { "norm".into() } else { format!("layers_{layers}_mlp_sum") };
+                worst = worst.max(apart(&hidden[&got], &want));
+                layers += 1;
+            }
+            assert!(layers > 1, "{name}: hidden values were compared");
+            println!("{name} {prefix}: {worst:.1e} over {layers} layers");
+            if worst > 1e-5 {
+                far.push(format!("{name} {prefix}{worst:.1e}"));
+            }
+        }
+    }
+    assert!(far.is_empty(), "{far:?}");
+}
+
+/// A text fed in steps: some tokens by `prefill`, padded, the others by `decode`.
+struct Stepper<'a> {
+    program: &'a Program,
+    backend: &'a dyn Backend,
+    context: usize,
+    states: Tensors,
+    position: usize,
+}
+
+impl Stepper<'_> {
+    /// Feeds these tokens, at most a chunk, and returns the logits of each.
+    fn feed(&mut self, ids: &[i32]) -> Vec<Vec<f32>> {
+        let name = if ids.len() == 1 { "decode" } else { "prefill" };
+        let function = &self.program.functions[name];
+        let count = if ids.len() == 1 { 1 } else { 5 };
+        let mut padded = ids.to_vec();
+        padded.resize(count, 0);
+        let mut mask = vec![-30_000.0; count * self.context];
+        for row in 0..ids.len() {
+            mask[row * self.context..][..self.position + row + 1].fill(0.0);
+        }
+        let mask = ndarray::ArrayD::from_shape_vec(vec![1, 1, count, self.context], mask).unwrap();
+        let inputs = Tensors::from([
+            ("input_ids".to_owned(), int_tensor(&[1, count], &padded)),
+            ("position".to_owned(), int_tensor(&[1], &[self.position as i32])),
+            ("causal_mask".to_owned(), Tensor::float(DataType::Float32, mask)),
+        ]);
+        let mut prepared = self.backend.prepare(function, &Default::default()).unwrap();
+        let mut outputs = Tensors::new();
+        prepared.run(&inputs, &mut self.states, &mut outputs).unwrap();
+        self.position += ids.len();
+        let logits = values(&outputs["logits"]);
+        let width = logits.len() / count;
+        logits.chunks(width).take(ids.len()).map(<[f32]>::to_vec).collect()
+    }
+}
+
+#[test]
+fn any_split_of_a_text_into_steps_gives_the_same_up_to_a_full_cache() {
+    for name in DECODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let prefix = if name == "phi3-longrope" { "long." } else { "" };
+        let ids = expected.ints(&format!("{prefix}ids"));
+        let want = expected.floats(&format!("{prefix}logits")).unwrap();
+        let width = want.len() / ids.len();
+        let program = program(&folder, &options(ids.len(), true));
+        // The last padded step of the second begins where a whole one would pass the end.
+        for split in [&[5, 5, 5, 5, 4][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2], &[1, 1, 5, 5, 5, 5, 2]] {
+            assert_eq!(split.iter().sum::<usize>(), ids.len());
+            for backend in [&Reference::default() as &dyn Backend, &Cpu] {
+                let (states, context) = (Tensors::new(), ids.len());
+                let mut stepper =
+                    Stepper { program: &program, backend, context, states, position: 0 };
+                let mut got = Vec::new();
+                for &count in split {
+                    let at = stepper.position;
+                    got.extend(stepper.feed(&ids[at..at + count]));
+                }
+                let got: Vec<f32> = got.concat();
+                let worst = apart(&got, &want);
+                assert!(worst <= 2e-5, "{name} {split:?} on {}: {worst}", backend.name());
+                assert_eq!(got.len(), width * ids.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn greedy_tokens_are_those_of_transformers() {
+    for name in DECODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let (prefix, given) = if name == "phi3-longrope" { ("long.", 24) } else { ("", 8) };
+        let ids = expected.ints(&format!("{prefix}ids"));
+        let want = expected.ints(&format!("{prefix}greedy"));
+        let context = given + want.len();
+        let program = program(&folder, &options(context, true));
+        let (backend, states) = (Cpu, Tensors::new());
+        let mut stepper =
+            Stepper { program: &program, backend: &backend, context, states, position: 0 };
+        let mut logits = Vec::new();
+        for chunk in ids[..given].chunks(3) {
+            logits = stepper.feed(chunk).pop().unwrap();
+        }
+        let mut got = Vec::new();
+        while got.len() < want.len() {
+            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+            got.push(best as i32);
+            if got.len() < want.len() {
+                logits = stepper.feed(&[best as i32]).pop().unwrap();
+            }
+        }
+        assert_eq!(got, want, "{name}");
+    }
+}
