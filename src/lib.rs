@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | way | [`pipeline`] | read → plan → quantize → lay out → write → report |
 //! | | [`validate`] | a package beside its source: weights, layers, outputs, speed; golden vectors |
+//! | | [`generate`] | text from a language model, token by token |
 //! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
 //! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
@@ -28,6 +29,7 @@
 
 mod error;
 pub mod execute;
+pub mod generate;
 pub mod graph;
 pub mod layout;
 mod map;

@@ -3,11 +3,13 @@
 mod args;
 mod convert;
 mod exit;
+mod generate;
 mod inspect;
 mod interrupt;
 mod misspelt;
 mod run;
 mod screen;
+mod tokenizer;
 mod validate;
 
 use args::{Cli, Command};
@@ -99,6 +101,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Inspect(args)) => inspect::run(&args, &global),
         Some(Command::Validate(args)) => validate::run(&args, &global),
         Some(Command::Run(args)) => run::run(&args, &global),
+        Some(Command::Generate(args)) => generate::run(&args, &global),
         Some(Command::Completions { shell }) => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "quantize", &mut script);
@@ -122,7 +125,7 @@ fn man(of: Option<&str>) -> anyhow::Result<Vec<u8>> {
             Some(sub) => sub.clone(),
             None => {
                 return Err(Error::Usage(format!(
-                    "there is no subcommand `{name}`; use inspect, validate or run"
+                    "there is no subcommand `{name}`; use inspect, validate, run or generate"
                 ))
                 .into());
             }

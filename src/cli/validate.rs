@@ -1,13 +1,14 @@
 //! `quantize validate`: a package beside its source.
 
 use super::args::{Global, Validate};
-use super::{exit, screen};
+use super::{exit, screen, tokenizer};
+use std::path::Path;
 use std::process::ExitCode;
 use twolane::execute::{Engine, replace_file};
 use twolane::report::Validation;
 use twolane::report::validation::{FILE, Limits};
 use twolane::source::Package;
-use twolane::validate::{Options, validate};
+use twolane::validate::{Options, Text, validate};
 use twolane::{Error, Result};
 
 /// Prints what was found, and holds it against the limits.
@@ -31,6 +32,7 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
         mode: args.mode.unwrap_or_default(),
         logits: args.logits.clone(),
         speed: !args.skip_speed,
+        text: args.text.as_deref().map(|file| text(args, file)).transpose()?,
     };
     let mut found = validate(&options, &screen::Bar::new(global.quiet))?;
     found.judge(&limits);
@@ -40,6 +42,23 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
         replace_file(&package.with_file_name(FILE), &|file| file.write_all(text.as_bytes()))?;
     }
     tell(&found, global)
+}
+
+/// A file of text as ids.
+fn text(args: &Validate, file: &Path) -> Result<Text> {
+    let place = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => {
+            Error::input(&place, "it is not UTF-8", "give a file of plain text")
+        }
+        _ => Error::io("read", &place, error),
+    })?;
+    let tokenizer = tokenizer::beside(&args.package)?;
+    let begin = tokenizer::encode(&tokenizer, "")?;
+    let ids = tokenizer::encode(&tokenizer, &text)?;
+    // Tokens at the beginning stand before each window.
+    let ids = ids.strip_prefix(&begin[..]).map(<[i32]>::to_vec).unwrap_or(ids);
+    Ok(Text { begin, ids })
 }
 
 /// Prints a validation; its verdict is the exit code.

@@ -19,6 +19,7 @@
 //! | `finite` | outputs that are NaN or infinite, where the source's are not |
 //! | `names` | names of weights without what converters append |
 //! | [`golden`] | recorded inputs and outputs that travel with a package |
+//! | `text` | a text through both: perplexity |
 //! | `speed` | latency and rates |
 //! | `probe` | what the machine does at the best; peak memory |
 
@@ -31,8 +32,10 @@ mod outputs;
 mod probe;
 mod source;
 mod speed;
+mod text;
 
 pub(crate) use source::widened;
+pub use text::Text;
 
 use crate::execute::{Engine, Inputs, choose};
 use crate::graph::{Function, Program};
@@ -70,6 +73,8 @@ pub struct Options {
     pub logits: Vec<String>,
     /// Whether time is measured.
     pub speed: bool,
+    /// A text for a language model.
+    pub text: Option<Text>,
 }
 
 impl Options {
@@ -154,6 +159,9 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
     let compared = found.layers.iter().any(|layer| layer.weights.is_some());
     if options.against.is_some() && (taken == 0 || !found.layers.is_empty() && !compared) {
         return Err(nothing_in_common(found.against.as_deref().unwrap_or_default()));
+    }
+    if let Some(text) = &options.text {
+        found.text = Some(text::check(options, text, program, against.as_ref(), progress)?);
     }
     found.peak_memory_bytes = probe::peak_memory_bytes();
     found.probe = options.speed.then(probe::probe);

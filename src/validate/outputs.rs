@@ -154,6 +154,7 @@ mod tests {
             mode: Mode::F32,
             logits: vec![],
             speed: false,
+            text: None,
         };
         let shape = [1, 4, 3];
         let axis = |output, shape: &[usize]| class_axis(&options, &function, output, shape);

@@ -4,6 +4,7 @@
 //! without it each test says so and passes.
 
 mod linear;
+mod models;
 mod packages;
 mod palette;
 mod programs;

@@ -99,10 +99,19 @@ impl Validation {
                 miss(&place, vec![format!("mean KL {:.3e}, more than {most}", classes.kl_mean)]);
             }
         }
+        let text = self.text.as_ref().and_then(|text| text.classes);
+        if let (Some(most), Some(classes)) = (limits.max_kl, text)
+            && !within(classes.kl_mean, most)
+        {
+            miss("text", vec![format!("mean KL {:.3e}, more than {most}", classes.kl_mean)]);
+        }
         let compared = self.layers.iter().any(|layer| layer.weights.or(layer.outputs).is_some());
         if !limits.is_empty() && !compared && self.outputs.is_empty() {
             failed.push("nothing was compared with a source; give one with --against".into());
-        } else if limits.max_kl.is_some() && self.outputs.iter().all(|o| o.classes.is_none()) {
+        } else if limits.max_kl.is_some()
+            && text.is_none()
+            && self.outputs.iter().all(|o| o.classes.is_none())
+        {
             let why = "no output is a distribution over classes; name one with --logits";
             failed.push(format!("--max-kl: {why}"));
         }

@@ -51,6 +51,9 @@ pub struct Validation {
     pub not_finite: Vec<NotFinite>,
     /// Outputs of one backend beside those of another.
     pub agreement: Vec<AgreementCheck>,
+    /// A text through both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextCheck>,
     /// How fast.
     pub speed: Vec<Speed>,
     /// What this machine does at the best, measured in the same process.
@@ -187,6 +190,44 @@ pub struct AgreementCheck {
     pub relative: f64,
 }
 
+/// A text through the quantized model and its source.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextCheck {
+    /// Tokens that were predicted.
+    pub tokens: u64,
+    /// Windows that do not overlap.
+    pub windows: u64,
+    /// Tokens of a whole one.
+    pub window: u64,
+    /// How well the quantized model predicts them.
+    pub quantized: Perplexity,
+    /// How well the source does.
+    pub source: Option<Perplexity>,
+    /// How far predictions move.
+    pub classes: Option<Classes>,
+}
+
+/// How well a model predicts a text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Perplexity {
+    /// Mean negative log-likelihood of a token, in nats.
+    #[serde(with = "finite")]
+    pub nll: f64,
+    /// `exp(nll)`.
+    #[serde(with = "finite")]
+    pub perplexity: f64,
+    /// Standard error of the perplexity.
+    #[serde(with = "finite")]
+    pub error: f64,
+}
+
+impl TextCheck {
+    /// The quantized model's perplexity over the source's.
+    pub fn ratio(&self) -> Option<f64> {
+        Some(self.quantized.perplexity / self.source?.perplexity)
+    }
+}
+
 /// How fast a backend runs a function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
@@ -292,6 +333,7 @@ impl Validation {
             outputs: vec![],
             not_finite: vec![],
             agreement: vec![],
+            text: None,
             speed: vec![],
             probe: None,
             peak_memory_bytes: None,

@@ -1,7 +1,7 @@
 //! A validation as people read it.
 
 use super::gate::BROKEN;
-use super::{OutputCheck, Speed, Validation};
+use super::{OutputCheck, Perplexity, Speed, Validation};
 use crate::report::text::figure;
 use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ impl Validation {
         for part in [
             self.layers_text(width),
             self.outputs_text(width),
+            self.perplexity_text(),
             self.agreement_text(),
             self.overflow_text(),
             self.speed_text(width),
@@ -134,6 +135,37 @@ impl Validation {
                 functions.len(),
                 in_words(&first.figures),
                 printable(&first.function),
+            );
+        }
+        out
+    }
+
+    fn perplexity_text(&self) -> String {
+        let Some(text) = &self.text else { return String::new() };
+        let mut out = format!(
+            "text: {} tokens predicted in {} windows of {}\n",
+            grouped(text.tokens),
+            grouped(text.windows),
+            grouped(text.window)
+        );
+        let one = |p: &Perplexity| format!("{:.4} ± {:.4}", p.perplexity, p.error);
+        let _ = match (&text.source, text.ratio()) {
+            (Some(source), Some(ratio)) => writeln!(
+                out,
+                "perplexity: source {}, quantized {}, ratio {ratio:.4}",
+                one(source),
+                one(&text.quantized)
+            ),
+            _ => writeln!(out, "perplexity: {}", one(&text.quantized)),
+        };
+        if let Some(classes) = &text.classes {
+            let _ = writeln!(
+                out,
+                "KL in nats: mean {:.2e}, p99 {:.2e}, max {:.2e}; same top-1: {:.2} %",
+                classes.kl_mean,
+                classes.kl_p99,
+                classes.kl_max,
+                100.0 * classes.top1
             );
         }
         out

@@ -1,0 +1,156 @@
+//! `quantize generate`: a text, continued.
+
+use super::args::{Generate, Global};
+use super::screen;
+use super::tokenizer::{self, Pieces};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokenizers::Tokenizer;
+use twolane::execute::Engine;
+use twolane::generate::{Generated, Sampler, Session, generate};
+use twolane::model::ENDS;
+use twolane::runtime::Mode;
+use twolane::source::Package;
+use twolane::{Error, Result};
+
+/// Tokens that follow, if nobody says how many.
+const MOST: usize = 256;
+
+/// Continues a text, and prints it as it comes.
+pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> {
+    let package = Package::open(&args.package)?;
+    let tokenizer = match &args.prompt {
+        Some(_) => Some(tokenizer::beside(&args.package)?),
+        None => tokenizer::beside(&args.package).ok(),
+    };
+    let prompt = match (&args.prompt, &tokenizer) {
+        (Some(text), Some(tokenizer)) => tokenizer::encode(tokenizer, text)?,
+        _ => args.ids.clone(),
+    };
+    let engine = args.on.unwrap_or(Engine::Cpu);
+    let mut session = Session::open(package.program.functions.values(), engine.backend(Mode::F32))?;
+    let mut sampler = Sampler::new(args.temperature.unwrap_or(0.0), args.seed.unwrap_or(0))?;
+    let ends: Vec<i32> = package.program.metadata.user.get(ENDS).map_or_else(Vec::new, |ends| {
+        ends.split(',').filter_map(|id| id.trim().parse().ok()).collect()
+    });
+    let mut text = Text::begin(tokenizer.as_ref(), args.prompt.as_deref(), &prompt, !global.json)?;
+    let most = args.max_tokens.unwrap_or(MOST);
+    let mut listen = |token: i32| match text.push(token) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if is_closed_pipe(&error) => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error),
+    };
+    let generated = generate(&mut session, &prompt, &mut sampler, most, &ends, &mut listen)?;
+    if global.json {
+        let text = tokenizer.is_some().then_some(text.new);
+        screen::write_json(&Document::new(&prompt, &generated, text))?;
+    } else {
+        screen::write(b"\n")?;
+        if !global.quiet {
+            eprintln!("{}", times(prompt.len(), &generated));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The text as it grows: pieces of the tokenizer, or ids.
+struct Text<'t> {
+    pieces: Option<Pieces<'t>>,
+    show: bool,
+    /// What follows the prompt.
+    new: String,
+}
+
+impl<'t> Text<'t> {
+    /// A text that begins with a prompt, which is shown as it was given.
+    fn begin(
+        tokenizer: Option<&'t Tokenizer>,
+        given: Option<&str>,
+        ids: &[i32],
+        show: bool,
+    ) -> Result<Self> {
+        let mut text = Self { pieces: tokenizer.map(Pieces::new), show: false, new: String::new() };
+        for &id in ids {
+            text.push(id)?;
+        }
+        let seen = std::mem::take(&mut text.new);
+        text.show = show;
+        text.put(given.unwrap_or(&seen))?;
+        Ok(text)
+    }
+
+    fn push(&mut self, id: i32) -> Result<()> {
+        let piece = match &mut self.pieces {
+            Some(pieces) => pieces.push(id)?,
+            None => format!("{id} "),
+        };
+        self.put(&piece)?;
+        self.new.push_str(&piece);
+        Ok(())
+    }
+
+    fn put(&self, text: &str) -> Result<()> {
+        if self.show {
+            put(text).map_err(|why| Error::io("write", "the text", why))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn put(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether whoever read the text has gone.
+fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Tokens a second; `None` for no time.
+fn rate(tokens: usize, time: Duration) -> Option<f64> {
+    (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
+}
+
+fn times(prompt: usize, generated: &Generated) -> String {
+    let shown = |rate: Option<f64>| rate.map_or("–".into(), |rate| format!("{rate:.1}"));
+    let decoded = generated.ids.len().saturating_sub(1);
+    format!(
+        "prefill: {prompt} tokens, {} tokens/s; decode: {} tokens, {} tokens/s",
+        shown(rate(prompt, generated.prefill)),
+        generated.ids.len(),
+        shown(rate(decoded, generated.decode)),
+    )
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    prompt_ids: &'a [i32],
+    #[serde(flatten)]
+    generated: &'a Generated,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    prefill_seconds: f64,
+    decode_seconds: f64,
+    prefill_tokens_per_second: Option<f64>,
+    decode_tokens_per_second: Option<f64>,
+}
+
+impl<'a> Document<'a> {
+    fn new(prompt_ids: &'a [i32], generated: &'a Generated, text: Option<String>) -> Self {
+        Self {
+            prompt_ids,
+            generated,
+            text,
+            prefill_seconds: generated.prefill.as_secs_f64(),
+            decode_seconds: generated.decode.as_secs_f64(),
+            prefill_tokens_per_second: rate(prompt_ids.len(), generated.prefill),
+            decode_tokens_per_second: rate(generated.ids.len().saturating_sub(1), generated.decode),
+        }
+    }
+}
