@@ -4,52 +4,22 @@
 //! beside the repository, in `../shared`, or in the folder that `TWOLANE_SHARED` names; without it
 //! those tests say so and pass.
 
+#[path = "support/bench.rs"]
+mod bench;
+
+use bench::{Bench, Said};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use twolane::source::Source;
 
-/// A folder to work in, and the binary run there.
-struct Bench(tempfile::TempDir);
-
-/// What a run said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    /// With `q`, the digits network as `words` say.
-    fn with_digits(words: &[&str]) -> Self {
-        let bench = Self::new();
-        let digits = digits();
-        let said = bench.run(&[&[digits.as_str(), "-o", "q", "--quiet"], words].concat());
-        assert_eq!(said.code, 0, "{}", said.err);
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, words: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quantize"));
-        command.current_dir(self.0.path()).args(words).stdin(Stdio::null());
-        let Output { status, stdout, stderr } = command.output().expect("the binary");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Said { code: status.code().expect("an exit"), out: text(stdout), err: text(stderr) }
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let said = self.run(&[words, &["--json"]].concat());
-        serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{why}: {}", said.err))
-    }
+/// A bench with `q`, the digits network as `words` say.
+fn with_digits(words: &[&str]) -> Bench {
+    let bench = Bench::new();
+    let digits = digits();
+    let said = bench.run(&[&[digits.as_str(), "-o", "q", "--quiet"], words].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    bench
 }
 
 fn digits() -> String {
@@ -78,7 +48,7 @@ fn floats(file: &Source, name: &str) -> Vec<f32> {
 
 #[test]
 fn a_package_validates_against_its_checkpoint() {
-    let bench = Bench::with_digits(&[]);
+    let bench = with_digits(&[]);
     let digits = digits();
     let words = ["validate", "q", "--against", &digits, "--skip-speed", "--min-sqnr", "40"];
     let said = bench.run(&words);
@@ -127,7 +97,7 @@ fn a_package_validates_against_its_checkpoint() {
 
 #[test]
 fn limits_decide_the_exit_code() {
-    let bench = Bench::with_digits(&["--scheme", "palette-4"]);
+    let bench = with_digits(&["--scheme", "palette-4"]);
     let digits = digits();
     let validate = |limit: &[&str]| {
         let words = ["validate", "q", "--against", &digits, "--skip-speed", "--quiet"];
@@ -156,7 +126,7 @@ fn limits_decide_the_exit_code() {
 
 #[test]
 fn inspect_takes_the_same_limits() {
-    let bench = Bench::with_digits(&["--golden", "1"]);
+    let bench = with_digits(&["--golden", "1"]);
     let inspect = |limit: &[&str]| bench.run(&[&["inspect", "q", "--quiet"], limit].concat());
     assert_eq!(inspect(&["--min-cosine", "0.9999"]).code, 0);
     let said = inspect(&["--min-cosine", "0.99999"]);
@@ -175,7 +145,7 @@ fn inspect_takes_the_same_limits() {
 
 #[test]
 fn golden_vectors_travel_with_the_package() {
-    let bench = Bench::with_digits(&["--golden", "2"]);
+    let bench = with_digits(&["--golden", "2"]);
     let report = bench.json(&["inspect", "q"]);
     let listed = report["outputs"].as_array().unwrap();
     let golden = listed.iter().find(|output| output["kind"] == "golden").expect("in the report");
@@ -248,7 +218,7 @@ fn write_floats(path: &Path, name: &str, shape: &[usize], values: &[f32]) {
 
 #[test]
 fn outputs_that_are_no_longer_finite_fail() {
-    let bench = Bench::with_digits(&["--scheme", "float32"]);
+    let bench = with_digits(&["--scheme", "float32"]);
     let digits = digits();
     // The backends overflow at different places of a sum.
     let function = ["--function", "fc1_weight", "--skip-speed", "--on", "reference"];
@@ -267,7 +237,7 @@ fn outputs_that_are_no_longer_finite_fail() {
 
 #[test]
 fn the_functions_that_did_not_run_are_named() {
-    let bench = Bench::with_digits(&[]);
+    let bench = with_digits(&[]);
     let said = bench.run(&["run", "q"]);
     let hint = "not run: fc2_weight, fc3_weight; --function NAME chooses one\n";
     assert!(said.out.contains(hint), "{}", said.out);
@@ -277,7 +247,7 @@ fn the_functions_that_did_not_run_are_named() {
 
 #[test]
 fn a_source_that_gives_no_weight_proves_nothing() {
-    let bench = Bench::with_digits(&["--scheme", "float32"]);
+    let bench = with_digits(&["--scheme", "float32"]);
     write_floats(&bench.path("other.safetensors"), "other", &[2, 2], &[1.0; 4]);
     let said = bench.run(&["validate", "q", "--skip-speed", "--against", "other.safetensors"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
@@ -286,7 +256,7 @@ fn a_source_that_gives_no_weight_proves_nothing() {
 
 #[test]
 fn a_source_without_the_function_is_told() {
-    let bench = Bench::with_digits(&[]);
+    let bench = with_digits(&[]);
     let conv = format!("{}/fixtures/digits-conv", env!("CARGO_MANIFEST_DIR"));
     assert_eq!(bench.run(&[&conv, "-o", "conv", "--quiet"]).code, 0);
     let said = bench.run(&["validate", "q", "--skip-speed", "--against", "conv"]);
@@ -296,7 +266,7 @@ fn a_source_without_the_function_is_told() {
 
 #[test]
 fn a_validation_that_was_kept_is_shown_again() {
-    let bench = Bench::with_digits(&[]);
+    let bench = with_digits(&[]);
     let digits = digits();
     let words = ["validate", "q", "--against", &digits, "--skip-speed", "--save"];
     let first = bench.run(&words);
@@ -312,7 +282,7 @@ fn a_validation_that_was_kept_is_shown_again() {
 
 #[test]
 fn recorded_inputs_run_to_the_recorded_outputs() {
-    let bench = Bench::with_digits(&["--scheme", "float32", "--golden", "2"]);
+    let bench = with_digits(&["--scheme", "float32", "--golden", "2"]);
     let words = ["run", "q", "--inputs", "q/digits.golden.safetensors", "--out", "y.safetensors"];
     let said = bench.run(&words);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -329,7 +299,7 @@ fn recorded_inputs_run_to_the_recorded_outputs() {
 
 #[test]
 fn words_that_do_not_fit_are_explained() {
-    let bench = Bench::with_digits(&[]);
+    let bench = with_digits(&[]);
     let digits = digits();
     let told = [
         (&["run", "q", "--function", "fc9"][..], 2),
@@ -441,8 +411,8 @@ fn whatever_the_main_command_writes_runs_layer_by_layer_and_validates() {
     ] {
         let bench = Bench::new();
         let checkpoint = shared.join(checkpoint).display().to_string();
-        let said =
-            bench.run(&[&[&checkpoint, "-o", "q", "--quiet", "--golden", "1"], words].concat());
+        let common = [&checkpoint, "-o", "q", "--quiet", "--golden", "1", "--layer-package"];
+        let said = bench.run(&[&common, words].concat());
         assert_eq!(said.code, 0, "{words:?}: {}", said.err);
         let against =
             ["validate", "q", "--against", &checkpoint, "--skip-speed", "--min-sqnr", least];

@@ -285,6 +285,9 @@ pub(crate) struct Generate {
     /// The most tokens that follow [default: 256, or what fits]
     #[arg(short = 'n', long, value_name = "N", value_parser = size)]
     pub(crate) max_tokens: Option<usize>,
+    /// Go on behind the token that ends a text
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
     /// Choose at random, by softmax(logits / T) [default: 0, the likeliest]
     #[arg(long, value_name = "T")]
     pub(crate) temperature: Option<f32>,

@@ -32,9 +32,10 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
     let engine = args.on.unwrap_or(Engine::Cpu);
     let mut session = Session::open(package.program.functions.values(), engine.backend(Mode::F32))?;
     let mut sampler = Sampler::new(args.temperature.unwrap_or(0.0), args.seed.unwrap_or(0))?;
-    let ends: Vec<i32> = package.program.metadata.user.get(ENDS).map_or_else(Vec::new, |ends| {
-        ends.split(',').filter_map(|id| id.trim().parse().ok()).collect()
-    });
+    let ends = match args.ignore_eos {
+        true => Vec::new(),
+        false => ends(&package),
+    };
     let mut text = Text::begin(tokenizer.as_ref(), args.prompt.as_deref(), &prompt, !global.json)?;
     let most = args.max_tokens.unwrap_or(MOST);
     let mut listen = |token: i32| match text.push(token) {
@@ -53,6 +54,12 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tokens that end a text, by the package's metadata.
+fn ends(package: &Package) -> Vec<i32> {
+    let ends = package.program.metadata.user.get(ENDS).map_or("", String::as_str);
+    ends.split(',').filter_map(|id| id.trim().parse().ok()).collect()
 }
 
 /// The text as it grows: pieces of the tokenizer, or ids.

@@ -60,7 +60,8 @@ def consumer_scale(var, memo):
                 other = after.y if after.x is op.outputs[0] else after.x
                 if other.op is not None and other.op.op_type == "gather":
                     other = other.op.x
-                if other.val is not None:
+                # A number alone scales embeddings or logits, not channels.
+                if other.val is not None and np.ndim(other.val) > 0:
                     return np.asarray(other.val).reshape(-1)
     return None
 

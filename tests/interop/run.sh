@@ -28,7 +28,7 @@ convert() { # INPUT TARGET SCHEMES...
   local input=$1 target=$2; shift 2
   for scheme in "$@"; do
     "$quantize" -q --scheme "$scheme" --target "$target" --min-elements 512 \
-      --to mlpackage,metal,dense -o "$out/$target/$(basename "$input" .safetensors)/$scheme" "$input"
+      --layer-package --to mlpackage,metal,dense -o "$out/$target/$(basename "$input" .safetensors)/$scheme" "$input"
   done
 }
 
@@ -48,6 +48,16 @@ convert fixtures/edges.safetensors ios18 linear-int4,block:32 palette-6,group:8 
   -o "$out/unique" fixtures/edges.safetensors
 for layout in k4 o2 row; do
   "$quantize" -q --layout $layout --to mlpackage,metal,dense -o "$out/$layout" fixtures/digits.safetensors
+done
+
+# Whole models.
+for model in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longrope qwen2 qwen3 smollm3; do
+  for scheme in linear-int8 palette-4 linear-int4,block:4; do
+    "$quantize" -q --scheme "$scheme" --min-elements 512 --context 48 --prefill-chunk 8 \
+      --to mlpackage,dense -o "$out/models/$model/$scheme" "fixtures/tiny/$model"
+  done
+  "$quantize" -q --scheme palette-6 --target ios16 --min-elements 512 --context 48 \
+    --to mlpackage,dense -o "$out/models/$model/ios16" "fixtures/tiny/$model"
 done
 
 if [ -d "$shared/fixtures" ]; then

@@ -1,0 +1,139 @@
+//! Whole models on the command line: conversion, generation, perplexity, and what is refused.
+
+#[path = "support/bench.rs"]
+mod bench;
+
+use bench::Bench;
+use std::fs;
+use std::path::Path;
+
+fn tiny(name: &str) -> String {
+    format!("{}/fixtures/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A bench with `model`, a copy of a tiny model whose files may be changed.
+fn with_model(name: &str) -> Bench {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("model")).unwrap();
+    for entry in fs::read_dir(tiny(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), bench.path("model").join(entry.file_name())).unwrap();
+    }
+    bench
+}
+
+/// Replaces a part of a file's text.
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from} in {}", path.display());
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn a_folder_becomes_a_model_that_generates_and_validates() {
+    let bench = Bench::new();
+    let model = tiny("llama");
+    let said = bench.run(&[&model, "-o", "q", "--context", "40", "--prefill-chunk", "8"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(bench.path("q/config.json").is_file(), "what describes the model goes with it");
+    let words = ["generate", "q", "--ids", "5,6,7,8,9,10,11,12,13", "--max-tokens", "12"];
+    let (fast, slow) =
+        (bench.json(&words), bench.json(&[&words[..], &["--on", "reference"]].concat()));
+    assert_eq!(fast["ids"].as_array().unwrap().len(), 12);
+    assert_eq!(fast["stop"], "length");
+    assert_eq!(fast["ids"], slow["ids"], "both backends choose the same tokens");
+    let full =
+        bench.json(&["generate", "q", "--ids", "5,6", "--max-tokens", "100", "--ignore-eos"]);
+    assert_eq!(full["stop"], "context");
+    assert_eq!(full["ids"].as_array().unwrap().len(), 39);
+    let random = |seed| {
+        let words = ["generate", "q", "--ids", "5,6", "--temperature", "2", "--seed", seed];
+        bench.json(&words)["ids"].clone()
+    };
+    assert_eq!(random("1"), random("1"));
+    assert_ne!(random("1"), random("2"));
+    let found =
+        bench.json(&["validate", "q", "--against", &model, "--skip-speed", "--min-sqnr", "25"]);
+    assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+    let functions: Vec<_> =
+        found["outputs"].as_array().unwrap().iter().map(|o| &o["function"]).collect();
+    assert_eq!(functions, ["decode", "prefill"]);
+}
+
+#[test]
+fn before_ios18_and_in_fp32_one_function_takes_the_whole_text() {
+    let bench = Bench::new();
+    let model = tiny("qwen3");
+    for (out, words) in [
+        ("a", ["--scheme", "palette-6", "--target", "ios16"]),
+        ("b", ["--scheme", "float32", "--target", "ios18"]),
+    ] {
+        let said = bench
+            .run(&[&[model.as_str(), "-o", out, "-q", "--context", "40"], &words[..]].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let inspected = bench.run(&["inspect", out, "--model"]);
+        assert!(inspected.out.contains("function main"), "{}", inspected.out);
+        let generated = bench.json(&["generate", out, "--ids", "5,6,7", "--max-tokens", "4"]);
+        assert_eq!(generated["ids"].as_array().unwrap().len(), 4);
+    }
+    let refused = bench.run(&[&model, "--scheme", "float32", "--rule", "q_proj=linear-int8"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("computes in fp32"), "{}", refused.err);
+}
+
+#[test]
+fn keys_and_weights_that_do_not_fit_are_told_at_once() {
+    let bench = with_model("llama");
+    let config = bench.path("model/config.json");
+    edit(&config, "{", r#"{ "new_gate": 0.5, "attention_sinks": 4,"#);
+    let said = bench.run(&["model", "-o", "q"]);
+    assert_eq!(said.code, 3);
+    assert!(said.err.contains("`new_gate`: 0.5, `attention_sinks`: 4"), "{}", said.err);
+    assert!(!bench.path("q").exists());
+    let said = bench.run(&["model", "-o", "q", "--layer-package"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+
+    let bench = with_model("llama");
+    let config = bench.path("model/config.json");
+    edit(&config, r#""num_hidden_layers": 3"#, r#""num_hidden_layers": 2"#);
+    edit(&config, r#""mlp_bias": true"#, r#""mlp_bias": false"#);
+    edit(&config, r#""vocab_size": 96"#, r#""vocab_size": 97"#);
+    let said = bench.run(&["model", "-o", "q"]);
+    assert_eq!(said.code, 3);
+    for part in [
+        "`model.embed_tokens.weight` is [96, 40]; config.json makes it [97, 40]",
+        "`model.layers.0.mlp.up_proj.bias` [72] is left over",
+        "`model.layers.2.self_attn.q_proj.weight` [48, 40] is left over",
+    ] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+}
+
+#[test]
+fn an_unknown_model_falls_back_to_its_layers_and_says_so() {
+    let bench = with_model("llama");
+    edit(&bench.path("model/config.json"), r#""model_type": "llama""#, r#""model_type": "mamba""#);
+    let said = bench.run(&["model", "-o", "q"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("the model type `mamba` is not known"), "{}", said.out);
+    let refused = bench.run(&["generate", "q", "--ids", "1"]);
+    assert_eq!(refused.code, 3);
+    assert!(refused.err.contains("give the package of a language model"), "{}", refused.err);
+}
+
+#[test]
+fn a_prompt_needs_a_tokenizer_and_room() {
+    let bench = Bench::new();
+    let said =
+        bench.run(&[&tiny("llama"), "-o", "q", "-q", "--context", "20", "--prefill-chunk", "4"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let refused = bench.run(&["generate", "q", "--prompt", "words"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("there is no tokenizer.json"), "{}", refused.err);
+    let ids = vec!["7"; 21].join(",");
+    let refused = bench.run(&["generate", "q", "--ids", &ids]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("21 tokens are more than the 20"), "{}", refused.err);
+    let refused = bench.run(&["generate", "q"]);
+    assert_eq!(refused.code, 2);
+}
