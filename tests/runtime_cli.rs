@@ -7,7 +7,7 @@
 #[path = "support/bench.rs"]
 mod bench;
 
-use bench::{Bench, Said};
+use bench::Bench;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -56,7 +56,8 @@ def consumer_scale(var, memo):
     `gather` of rows the scales are gathered too."""
     for op in var.child_ops:
         for after in op.outputs[0].child_ops if op.op_type in ("linear", "conv", "matmul", "gather") else ():
-            if after.op_type == "mul":
+            # A value times itself is the square of a norm.
+            if after.op_type == "mul" and after.x is not after.y:
                 other = after.y if after.x is op.outputs[0] else after.x
                 if other.op is not None and other.op.op_type == "gather":
                     other = other.op.x

@@ -5,25 +5,25 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// A folder to work in, and the binary run there.
-pub struct Bench(tempfile::TempDir);
+pub(crate) struct Bench(tempfile::TempDir);
 
 /// What a run said.
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quantize"));
         command.current_dir(self.0.path()).args(words).stdin(Stdio::null());
         let Output { status, stdout, stderr } = command.output().expect("the binary");
@@ -31,7 +31,7 @@ impl Bench {
         Said { code: status.code().expect("an exit"), out: text(stdout), err: text(stderr) }
     }
 
-    pub fn json(&self, words: &[&str]) -> Value {
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
         let said = self.run(&[words, &["--json"]].concat());
         serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{why}: {}", said.err))
     }

@@ -91,8 +91,7 @@ impl Feed {
         let columns = e.reshape("columns", rows, &[1, 1, 1, -1])?;
         let rows = e.reshape("rows_down", rows, &[1, 1, -1, 1])?;
         let later = e.op("greater", "later", &[("x", columns), ("y", rows)])?;
-        let (hidden, seen) = (e.number(MASKED)?, e.number(0.0)?);
-        let mask = e.op("select", "causal", &[("cond", later), ("a", hidden), ("b", seen)])?;
+        let mask = hide(e, "causal", later)?;
         let span = Span { begin, end: Some(end) };
         let around = Around { masks: [(None, mask)].into(), ..Around::default() };
         Ok(Self { ids, tokens: Tokens::Any, span, around, cache: None })
@@ -174,12 +173,21 @@ impl Feed {
         let back = e.op("sub", "distance", &[("x", rows), ("y", columns)])?;
         let limit = e.int(window as i32)?;
         let far = e.op("greater_equal", "beyond_window", &[("x", back), ("y", limit)])?;
-        let hidden = e.number(MASKED)?;
-        let arguments = [("cond", far), ("a", hidden), ("b", full)];
-        let mask = e.op("select", &format!("mask_window_{window}"), &arguments)?;
+        let hidden = hide(e, "hidden_by_window", far)?;
+        let name = format!("mask_window_{window}");
+        let mask = e.op("minimum", &name, &[("x", full), ("y", hidden)])?;
         self.around.masks.insert(Some(window), mask);
         Ok(())
     }
+}
+
+/// What is added to scores where these flags are set: [`MASKED`], and 0 elsewhere. (coremltools infers
+/// a scalar where `select` chooses between scalars, so numbers are multiplied instead.)
+fn hide(e: &mut Emitter<'_>, name: &str, flags: ValueId) -> Result<ValueId> {
+    let float = e.float();
+    let ones = e.cast(&format!("{name}_ones"), flags, float)?;
+    let masked = e.number(MASKED)?;
+    e.mul(name, ones, masked)
 }
 
 /// `0, 1, …` up to an INT32 `[1]` value.
