@@ -1,10 +1,13 @@
 //! Whole models from folders as Hugging Face writes them, against what transformers computed
 //! (`fixtures/tiny/make.py`).
 
+use half::f16;
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use twolane::execute::Engine;
 use twolane::graph::weight::{Operand, Storage};
 use twolane::graph::{DataType, Function, Program};
 use twolane::model::Whole;
@@ -13,13 +16,18 @@ use twolane::model::config::Config;
 use twolane::model::decoder::{self, Names, Options, Style};
 use twolane::model::emit::Weights;
 use twolane::model::parameters::Parameter;
-use twolane::runtime::{Backend, Cpu, Reference, Tensor, Tensors};
-use twolane::source::Source;
+use twolane::pipeline::{Job, prepare};
+use twolane::plan::{self, Output};
+use twolane::runtime::{Backend, Cpu, Mode, Reference, Tensor, Tensors};
+use twolane::source::{Package, Source};
 use twolane::target::Target;
+use twolane::validate;
+use twolane::{Error, Result};
 
-const DECODERS: [&str; 11] = [
+const DECODERS: [&str; 12] = [
     "gemma2",
     "gemma3",
+    "gpt2",
     "llama",
     "llama-linear",
     "llama-yarn",
@@ -50,15 +58,14 @@ fn options(context: usize, states: bool) -> Options {
 
 /// The model in a folder, with its weights as they are stored there.
 fn program(folder: &Path, options: &Options) -> Program {
-    let source = Source::open(folder).unwrap();
+    let mut source = Source::open(folder).unwrap();
     let (path, bytes) = source.config().unwrap();
     let config = Config::parse(&path.display().to_string(), bytes).unwrap();
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
     let whole = Whole::describe(&config, tensors, Some(options.context)).unwrap().unwrap();
+    source.derive(&whole.parameters).unwrap();
     let storage = |parameter: &Parameter| {
-        let weights = source.weights(source.tensor(&parameter.name).unwrap()).unwrap();
-        let mut values = vec![0.0; weights.len()];
-        weights.decode(0..weights.len(), &mut values);
+        let values = source.values(source.tensor(&parameter.name).unwrap()).unwrap();
         let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
         Storage::Dense(Operand::new(DataType::Float32, &parameter.shape, bytes))
     };
@@ -75,7 +82,7 @@ impl Expected {
     fn of(name: &str) -> Self {
         let bytes = fs::read(folder(&format!("expected/{name}.safetensors"))).unwrap();
         let all = SafeTensors::deserialize(&bytes).unwrap();
-        let one = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let one = |(name, view): (String, TensorView<'_>)| {
             (name, (view.shape().to_vec(), view.data().to_vec()))
         };
         Self(all.tensors().into_iter().map(one).collect())
@@ -252,4 +259,116 @@ fn greedy_tokens_are_those_of_transformers() {
         }
         assert_eq!(got, want, "{name}");
     }
+}
+
+/// What the command line makes of a folder, in FP16 as it stands or quantized.
+fn prepared(folder: &Path, out: &Path, scheme: &str, outputs: &[Output]) -> Result<Job> {
+    let options = plan::Options {
+        scheme: scheme.parse().unwrap(),
+        min_elements: 1,
+        outputs: outputs.iter().copied().collect(),
+        output: Some(out.to_owned()),
+        ..plan::Options::default()
+    };
+    prepare(folder, &options)
+}
+
+#[test]
+fn weights_stored_by_input_are_quantized_by_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (folder("gpt2"), dir.path().join("out"));
+    let checkpoint = fs::read(folder.join("model.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&checkpoint).unwrap();
+    const NAME: &str = "transformer.h.1.mlp.c_fc.weight";
+    let by_input = stored.tensor(NAME).unwrap();
+    let [inputs, outputs] = <[usize; 2]>::try_from(by_input.shape()).unwrap();
+
+    let job = prepared(&folder, &out, "linear-int8", &[Output::Mlpackage, Output::Metal]).unwrap();
+    let planned = job.plan().tensors.iter().find(|t| t.name == NAME).unwrap();
+    assert_eq!(planned.shape, [outputs, inputs]);
+    assert_eq!(planned.notes, ["transposed from Conv1D"]);
+    assert!(!out.exists(), "a plan writes nothing");
+    let report = job.run(&()).unwrap();
+    assert_eq!(report.inputs[0].blake3, blake3::hash(&checkpoint).to_hex().as_str());
+    let entries = fs::read_dir(&out).unwrap();
+    let hidden = |name: &std::ffi::OsString| name.to_string_lossy().starts_with('.');
+    assert!(!entries.map(|entry| entry.unwrap().file_name()).any(|name| hidden(&name)));
+
+    let package = Package::open(&out).unwrap();
+    let names = &package.program.metadata.user;
+    let function = &package.program.functions["decode"];
+    let (_, weight) = function
+        .weights()
+        .find(|(value, _)| names.get(&value.name).is_some_and(|name| name == NAME))
+        .unwrap();
+    let halves = by_input.data().as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32());
+    let halves: Vec<f32> = halves.collect();
+    let Storage::Linear { scale, .. } = &weight.storage else { panic!("no linear codes") };
+    assert_eq!(scale.elements(), outputs, "a scale for each output");
+    let got = weight.dequantize().unwrap();
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for (at, y) in got.iter().enumerate() {
+        let x = halves[at % inputs * outputs + at / inputs];
+        (signal, noise) = (signal + x * x, noise + (x - y) * (x - y));
+    }
+    assert!(10.0 * (signal / noise).log10() > 40.0, "{signal} over {noise}");
+
+    let against = validate::Options {
+        package: out,
+        against: Some(folder),
+        golden: None,
+        inputs: None,
+        function: None,
+        samples: 1,
+        engines: vec![Engine::Cpu],
+        mode: Mode::F32,
+        logits: vec![],
+        speed: false,
+        text: None,
+    };
+    let found = validate::validate(&against, &()).unwrap();
+    assert_eq!(found.findings, Vec::<String>::new());
+    let worst = found.layers.iter().map(|layer| layer.weights.as_ref().unwrap().sqnr_db.unwrap());
+    assert!(worst.fold(f64::INFINITY, f64::min) > 40.0);
+}
+
+#[test]
+fn tensors_of_another_layout_are_not_written_as_the_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let outputs = [Output::Mlpackage, Output::Dense];
+    let job = prepared(&folder("gpt2"), &dir.path().join("out"), "float16", &outputs);
+    let refused = job.map(|_| ()).unwrap_err();
+    let Error::Usage(why) = &refused else { panic!("{refused}") };
+    assert!(why.contains("transposed from Conv1D") && why.contains("--layer-package"), "{why}");
+}
+
+#[test]
+fn a_gpt2_is_also_saved_without_a_prefix_and_with_its_mask() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = fs::read(folder("gpt2").join("model.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = |(name, view)| (String::from(name).replace("transformer.", ""), view);
+    let mut tensors: Vec<_> = stored.iter().map(renamed).collect();
+    let mask = TensorView::new(safetensors::Dtype::U8, vec![1, 1, 8, 8], &[1; 64]).unwrap();
+    let masked = TensorView::new(safetensors::Dtype::F32, vec![], &[0; 4]).unwrap();
+    tensors.push(("h.0.attn.bias".into(), mask));
+    tensors.push(("h.2.attn.masked_bias".into(), masked.clone()));
+    let path = dir.path().join("model.safetensors");
+    safetensors::serialize_to_file(tensors.clone(), None, &path).unwrap();
+    fs::copy(folder("gpt2").join("config.json"), dir.path().join("config.json")).unwrap();
+    let expected = Expected::of("gpt2");
+    let ids = expected.ints("ids");
+    let program = program(dir.path(), &options(ids.len(), false));
+    let (logits, _) = whole(&program.functions["main"], &ids);
+    assert!(apart(&logits, &expected.floats("logits").unwrap()) <= 1e-5);
+
+    let outputs = [Output::Mlpackage];
+    let job = prepared(dir.path(), &dir.path().join("out"), "palette-4", &outputs).unwrap();
+    job.run(&()).unwrap();
+
+    tensors.push(("h.0.attn.other".into(), masked));
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
+    let refused = prepared(dir.path(), &dir.path().join("out"), "palette-4", &outputs);
+    let refused = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("`h.0.attn.other` [] is left over"), "{refused}");
 }

@@ -26,4 +26,4 @@ mod whole;
 
 pub use layer::{Kind, Rules};
 pub use layer_package::{Layer, LayerPackage, Options, Outcome, layer_package};
-pub use whole::{Built, ENDS, Whole};
+pub use whole::{Built, CONTEXT, ENDS, MODEL_TYPE, Whole};

@@ -4,12 +4,48 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A tensor that a model computes with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// Its name in the checkpoint.
+    /// Its name in the checkpoint; that of a folded bias is made up.
     pub name: String,
-    /// Its shape there.
+    /// Its shape, as the model wants it.
     pub shape: Vec<usize>,
+    /// How it comes from what the checkpoint holds.
+    pub derivation: Derivation,
+}
+
+/// How a parameter comes from the tensors of a checkpoint.
+///
+/// With a batch norm of gain `g`, bias `b`, mean `m`, variance `v` behind a convolution of weight
+/// `W`, each of output channel `c`: `g (W x − m) / √(v + ε) + b = (f W) x + (b − f m)` for
+/// `f = g / √(v + ε)`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Derivation {
+    /// As it stands.
+    Stored,
+    /// Stored as `[inputs, outputs]` (the layer Conv1D of GPT-2), wanted as `[outputs, inputs]`.
+    Transposed,
+    /// A convolution's weight with the norm behind it folded in: `f W`.
+    FoldedWeight(BatchNorm),
+    /// What is left of that norm: `b − f m`.
+    FoldedBias(BatchNorm),
+}
+
+/// A batch norm as it is stored: `NAME.weight`, `NAME.bias`, `NAME.running_mean`, `NAME.running_var`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// What stands before the names of its tensors.
+    pub name: String,
+    /// What keeps the root from zero.
+    pub epsilon: f64,
+}
+
+impl BatchNorm {
+    /// The names of its gain, bias, mean and variance.
+    pub fn tensors(&self) -> [String; 4] {
+        ["weight", "bias", "running_mean", "running_var"]
+            .map(|part| format!("{}.{part}", self.name))
+    }
 }
 
 /// A parameter, by its place among those that were asked for.
@@ -59,6 +95,49 @@ impl<'a> Checkpoint<'a> {
 
     /// The tensor of this whole name, which must have this shape.
     pub fn take_whole(&mut self, name: &str, shape: &[usize]) -> ParameterId {
+        self.check(name, shape);
+        self.add(name, shape, Derivation::Stored)
+    }
+
+    /// The tensor of this name behind the prefix, stored as `[inputs, outputs]`; the parameter is
+    /// `[outputs, inputs]`.
+    pub fn take_transposed(&mut self, name: &str, [inputs, outputs]: [usize; 2]) -> ParameterId {
+        let name = format!("{}{name}", self.prefix);
+        self.check(&name, &[inputs, outputs]);
+        self.add(&name, &[outputs, inputs], Derivation::Transposed)
+    }
+
+    /// The weight, of this shape, and the bias of the convolution `NAME.weight` with the batch norm
+    /// behind it folded in; both names follow the prefix.
+    pub fn take_folded(
+        &mut self,
+        name: &str,
+        norm: &str,
+        epsilon: f64,
+        shape: &[usize],
+    ) -> [ParameterId; 2] {
+        let outputs = &shape[..1];
+        let name = format!("{}{name}", self.prefix);
+        let norm = BatchNorm { name: format!("{}{norm}", self.prefix), epsilon };
+        let weight = format!("{name}.weight");
+        self.check(&weight, shape);
+        norm.tensors().iter().for_each(|part| self.check(part, outputs));
+        // A count of training steps.
+        self.pass_over_whole(&format!("{}.num_batches_tracked", norm.name));
+        let bias = format!("{name}.bias");
+        if self.has_whole(&bias) {
+            let found = "is there; a convolution in front of a batch norm has none";
+            self.known.insert(bias.clone());
+            self.findings.push(format!("`{bias}` {found}"));
+        }
+        [
+            self.add(&weight, shape, Derivation::FoldedWeight(norm.clone())),
+            self.add(&bias, outputs, Derivation::FoldedBias(norm)),
+        ]
+    }
+
+    /// Notes what speaks against a tensor of this whole name and shape.
+    fn check(&mut self, name: &str, shape: &[usize]) {
         self.known.insert(name.to_owned());
         match self.shapes.get(name) {
             None => self.findings.push(format!("`{name}` {shape:?} is missing")),
@@ -67,9 +146,14 @@ impl<'a> Checkpoint<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    /// The place of a parameter, which may have been asked for before.
+    fn add(&mut self, name: &str, shape: &[usize], derivation: Derivation) -> ParameterId {
         let same = |p: &Parameter| p.name == name;
         let place = self.parameters.iter().position(same).unwrap_or_else(|| {
-            self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec() });
+            let (name, shape) = (name.to_owned(), shape.to_vec());
+            self.parameters.push(Parameter { name, shape, derivation });
             self.parameters.len() - 1
         });
         ParameterId(place)

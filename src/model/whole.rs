@@ -27,6 +27,12 @@ pub struct Whole {
 /// The key of the package's metadata under which the tokens stand that end a text.
 pub const ENDS: &str = "twolane.eos_token_ids";
 
+/// The key under which the name of the architecture stands: a package with it holds a whole model.
+pub const MODEL_TYPE: &str = "twolane.model_type";
+
+/// The key under which a language model's longest text stands, in tokens.
+pub const CONTEXT: &str = "twolane.context";
+
 impl Whole {
     /// Describes the model of a configuration over these tensors; `None` for a `model_type` that is
     /// not known. `context` is the longest text it will see; without it, the longest it was trained
@@ -105,8 +111,8 @@ impl Whole {
         let about = &mut program.metadata;
         let ends: Vec<String> = self.ends.iter().map(i64::to_string).collect();
         about.user.insert(ENDS.into(), ends.join(","));
-        about.user.insert("twolane.model_type".into(), self.model_type.clone());
-        about.user.insert("twolane.context".into(), context.to_string());
+        about.user.insert(MODEL_TYPE.into(), self.model_type.clone());
+        about.user.insert(CONTEXT.into(), context.to_string());
         let form = match states {
             true => format!("prefill ({prefill_chunk} tokens) and decode over states"),
             false => "main, without states".into(),

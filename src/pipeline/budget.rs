@@ -1,10 +1,12 @@
 //! How much memory a run will take, from the plan alone.
 
-use super::run::{self, STRIP, Task, Tensor};
+use super::files;
+use super::run::{self, STRIP};
 use super::window::{self, Extent};
-use crate::plan::Plan;
 use crate::plan::memory::Memory;
+use crate::plan::{Plan, PlannedTensor};
 use crate::scheme::{LinearGranularity, PaletteGranularity, Scheme};
+use crate::source::SourceTensor;
 use crate::tensor::FloatType;
 
 /// The program itself, its allocator and its stacks.
@@ -13,10 +15,14 @@ const PROGRAM: u64 = 8 << 20;
 /// Headers, plan, report and messages of one tensor.
 const TENSOR: u64 = 8 << 10;
 
-/// What a run of this plan holds at once.
-pub(super) fn memory(plan: &Plan, tensors: &[Tensor]) -> Memory {
-    let extents: Vec<Extent> = tensors.iter().map(run::extent).collect();
-    let code_len = |t: usize| (tensors[t].codes[0] * tensors[t].codes[1]) as u64;
+/// What a run of this plan holds at once; `tensors` are those of the source, in the same order.
+pub(super) fn memory(plan: &Plan, tensors: &[SourceTensor]) -> Memory {
+    let extents: Vec<Extent> = plan.tensors.iter().map(run::extent).collect();
+    let code_len = |t: usize| {
+        let [rows, cols] = files::code_matrix(&plan.tensors[t]);
+        (rows * cols) as u64
+    };
+    let fits = plan.tensors.iter().zip(tensors).map(|(p, t)| fit_bytes(p, t.float_type()));
     let params =
         |t: usize| plan.tensors[t].bytes_after.saturating_sub(packed(plan, t, code_len(t)));
     let (mut window_bytes, mut params_bytes) = (0, 0);
@@ -33,7 +39,7 @@ pub(super) fn memory(plan: &Plan, tensors: &[Tensor]) -> Memory {
         fixed_bytes: PROGRAM + TENSOR * tensors.len() as u64,
         window_bytes,
         params_bytes,
-        fit_bytes: tensors.iter().map(|t| fit_bytes(&t.task)).max().unwrap_or(0),
+        fit_bytes: fits.max().unwrap_or(0),
         threads: rayon::current_num_threads() as u64,
         // f32, FP16 and its bytes, packed codes.
         thread_bytes: largest * (4 + 2 + 2 + 1) + STRIP as u64,
@@ -52,16 +58,16 @@ fn packed(plan: &Plan, tensor: usize, codes: u64) -> u64 {
 /// What a quantizer holds while it looks at a whole tensor or group, at the most: a histogram of
 /// 65,536 values with their sums and the solver's rows (32 bytes each), a million sorted values, or
 /// a sample of vectors.
-fn fit_bytes(task: &Task) -> u64 {
-    match task {
-        Task::Quantize(_, Scheme::Linear(linear)) => match linear.granularity {
+fn fit_bytes(planned: &PlannedTensor, float: Option<FloatType>) -> u64 {
+    match planned.scheme {
+        Some(Scheme::Linear(linear)) => match linear.granularity {
             LinearGranularity::Tensor => 65_536 * 16,
             LinearGranularity::Channel { .. } | LinearGranularity::Block { .. } => 0,
         },
-        Task::Quantize(weights, Scheme::Palette(palette)) => {
+        Some(Scheme::Palette(palette)) => {
             if palette.vector > 1 {
                 (1 << 18) * u64::from(palette.vector) * 8
-            } else if weights.dtype == FloatType::F32 || palette.channel_scale {
+            } else if float == Some(FloatType::F32) || palette.channel_scale {
                 (1 << 20) * 32
             } else {
                 match palette.granularity {
@@ -70,6 +76,6 @@ fn fit_bytes(task: &Task) -> u64 {
                 }
             }
         }
-        Task::Quantize(_, Scheme::Float(_)) | Task::Convert { .. } | Task::Copy(_) => 0,
+        Some(Scheme::Float(_)) | None => 0,
     }
 }

@@ -180,7 +180,18 @@ fn add_metal(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Res
 }
 
 /// `STEM.dequantized.safetensors`: what the weights stand for, FP16 under the original names.
+///
+/// # Errors
+/// [`Error::Usage`] where the package wants other tensors than the checkpoint holds.
 fn add_dense(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Result<()> {
+    if let Some((tensor, how)) = source.tensors().iter().find_map(|t| Some((t, t.derivation()?))) {
+        return Err(Error::Usage(format!(
+            "--to dense writes weights as the checkpoint holds them, and those of the package are \
+             other ones: `{}`: {how}; write dense in a run without mlpackage, or both with \
+             --layer-package",
+            tensor.name
+        )));
+    }
     let mut tensors = Vec::new();
     let mut contents = Vec::new();
     for (planned, tensor) in plan.tensors.iter().zip(source.tensors()) {

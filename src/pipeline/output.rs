@@ -72,6 +72,19 @@ impl Transaction {
         Ok(OutputFile { file, name })
     }
 
+    /// A file of exactly `len` bytes without a name, which disappears when it is closed: room for
+    /// what does not fit into memory, on the disk of the output.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub fn scratch(&self, len: u64) -> Result<File> {
+        const NAME: &str = ".scratch";
+        let file = self.create(NAME, len)?.file;
+        let path = self.staging.join(NAME);
+        fs::remove_file(&path).map_err(|e| io_error("remove", &path, e))?;
+        Ok(file)
+    }
+
     /// Writes a small file whole.
     ///
     /// # Errors

@@ -39,12 +39,18 @@ pub struct Job {
 /// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
-    let source = Source::open(input)?;
+    let mut source = Source::open(input)?;
     let mut warnings = Vec::new();
     let whole = whole(&source, options, &mut warnings)?;
+    if let Some(whole) = &whole {
+        source.derive(&whole.parameters)?;
+    }
     let headers: Vec<Header> = source.tensors().iter().map(|t| header(&source, t)).collect();
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
+    for (planned, tensor) in plan.tensors.iter_mut().zip(source.tensors()) {
+        planned.notes.extend(tensor.derivation().map(str::to_owned));
+    }
     let mut keep = BTreeSet::new();
     if options.non_finite == NonFinite::Keep {
         for (tensor, index, value) in scan::non_finite(&source) {
@@ -56,7 +62,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
     let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
-    let memory = budget::memory(&job.plan, &job.tensors()?);
+    let memory = budget::memory(&job.plan, job.source.tensors());
     let golden = job.files.golden.as_ref().map_or(0, Golden::peak_bytes);
     // Recording follows when the windows are gone.
     job.plan.peak_memory_bytes = memory.peak_bytes().max(memory.fixed_bytes.saturating_add(golden));
@@ -83,12 +89,13 @@ impl Job {
     pub fn run(&self, progress: &dyn Progress) -> Result<Report> {
         let options = &self.plan.options;
         let transaction = Transaction::begin(&self.folder, options.force)?;
+        self.source.make_derived(|bytes| transaction.scratch(bytes))?;
         let tensors = self.tensors()?;
         let input = self.source.inputs().map(|(_, bytes)| bytes).collect();
         let mut hash = InputHash::new(input, options.sha256);
         let recorded = self.files.golden.as_ref();
         let recorded_bytes = recorded.map_or(0, |golden| golden.source_bytes(&self.source));
-        let all: u64 = self.plan.tensors.iter().map(|t| t.bytes_before).sum();
+        let all: u64 = self.source.tensors().iter().map(SourceTensor::byte_len).sum();
         progress.start(all + recorded_bytes);
         let out = self.files.create(&transaction)?;
         let work = Work {
@@ -143,6 +150,7 @@ impl Job {
                 };
                 Ok(Tensor {
                     task,
+                    extent: run::extent(planned),
                     codes: files::code_matrix(planned),
                     sinks: self.files.sinks[i].clone(),
                     keep_params: kept.contains(&i),
@@ -191,7 +199,7 @@ fn header(source: &Source, tensor: &SourceTensor) -> Header {
     Header {
         name: tensor.name.clone(),
         file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        dtype: tensor.dtype.to_string(),
+        dtype: tensor.stored_dtype(),
         shape: tensor.shape.clone(),
         bytes: tensor.range.len() as u64,
     }

@@ -1,12 +1,14 @@
 //! The run: every tensor is read, quantized and measured once, and handed to every sink.
 
 use super::bytes::{self, param_bytes, transposed_bytes};
+use super::files;
 use super::output::OutputFile;
 use super::sink::{Content, Sink};
 use super::window::{self, Extent, Rows};
 use super::{InputHash, Progress};
 use crate::layout::{self, Lanes};
 use crate::metrics::Stats;
+use crate::plan::PlannedTensor;
 use crate::quantize::{self, ClipCurve, Encoded, Params, Quantizer};
 use crate::scheme::{Clip, Float, Scheme};
 use crate::source::Source;
@@ -32,6 +34,8 @@ pub(super) enum Task<'a> {
 pub(super) struct Tensor<'a> {
     /// What is done.
     pub(super) task: Task<'a>,
+    /// The shape of that work.
+    pub(super) extent: Extent,
     /// The matrix `[rows, cols]` of its codes: a vector palette has fewer of either than weights.
     pub(super) codes: [usize; 2],
     /// Where it goes.
@@ -107,7 +111,7 @@ pub(super) fn run<'a>(
     finished: &dyn Fn(Range<usize>),
 ) -> Result<Vec<Outcome>> {
     let &Work { source, tensors, files, clip, window } = work;
-    let extents: Vec<Extent> = tensors.iter().map(extent).collect();
+    let extents: Vec<Extent> = tensors.iter().map(|tensor| tensor.extent).collect();
     let mut active: Vec<Option<Active<'a>>> = (0..tensors.len()).map(|_| None).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut codes = Vec::new();
@@ -151,15 +155,16 @@ pub(super) fn run<'a>(
 
 /// The extent of a tensor's work. Rows are those of the weight where codes are made; values that
 /// are converted and bytes that are copied are rows of one.
-pub(super) fn extent(tensor: &Tensor) -> Extent {
-    let (rows, cols, granule, rows_per_code) = match tensor.task {
-        Task::Quantize(weights, scheme) => {
-            let rows = weights.rows();
-            let rows_per_code = rows / tensor.codes[0].max(1);
-            (rows, weights.cols(), quantize::granule_rows(scheme), rows_per_code)
+pub(super) fn extent(planned: &PlannedTensor) -> Extent {
+    let (rows, cols, granule, rows_per_code) = match planned.scheme {
+        Some(scheme @ (Scheme::Linear(_) | Scheme::Palette(_))) => {
+            let rows = planned.shape.first().copied().unwrap_or(1);
+            let rows_per_code = rows / files::code_matrix(planned)[0].max(1);
+            let cols = planned.shape.iter().skip(1).product();
+            (rows, cols, quantize::granule_rows(scheme), rows_per_code)
         }
-        Task::Convert { weights, .. } => (weights.len(), 1, 1, 1),
-        Task::Copy(bytes) => (bytes.len(), 1, 1, 1),
+        Some(Scheme::Float(_)) => (planned.elements as usize, 1, 1, 1),
+        None => (planned.bytes_before as usize, 1, 1, 1),
     };
     Extent { rows, cols, granule, rows_per_code }
 }

@@ -9,9 +9,12 @@ const BLOCK: usize = 1 << 16;
 
 /// The tensors that hold a non-finite value: place among the source's tensors, first index, value.
 pub(super) fn non_finite(source: &Source) -> Vec<(usize, usize, f32)> {
+    let first = |tensor| match source.weights(tensor) {
+        Some(weights) => first_non_finite(weights),
+        None => first_of(&source.values(tensor)?, 0),
+    };
     let tensors = source.tensors().iter().enumerate();
-    let floats = tensors.filter_map(|(i, t)| source.weights(t).map(|w| (i, w)));
-    floats.filter_map(|(i, w)| first_non_finite(w).map(|(at, value)| (i, at, value))).collect()
+    tensors.filter_map(|(i, t)| first(t).map(|(at, value)| (i, at, value))).collect()
 }
 
 fn first_non_finite(weights: Weights) -> Option<(usize, f32)> {
@@ -19,9 +22,14 @@ fn first_non_finite(weights: Weights) -> Option<(usize, f32)> {
         let elements = block * BLOCK..weights.len().min((block + 1) * BLOCK);
         let mut values = vec![0.0; elements.len()];
         weights.decode(elements.clone(), &mut values);
-        let at = values.iter().position(|v| !v.is_finite())?;
-        Some((elements.start + at, values[at]))
+        first_of(&values, elements.start)
     })
+}
+
+/// The first of values that begin at an index.
+fn first_of(values: &[f32], start: usize) -> Option<(usize, f32)> {
+    let at = values.iter().position(|v| !v.is_finite())?;
+    Some((start + at, values[at]))
 }
 
 #[cfg(test)]

@@ -13,9 +13,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | `find` | which files a path means |
+//! | `derived` | tensors that a model wants otherwise than they are stored |
 //! | `package` | an .mlpackage as a program |
 //! | `shards` | whether those files fit together |
 
+mod derived;
 mod find;
 mod package;
 mod shards;
@@ -27,10 +29,12 @@ pub use package::Package;
 use crate::map::Map;
 use crate::tensor::{FloatType, Weights};
 use crate::{Error, Result};
+use derived::Derived;
 use find::{Found, FoundIndex};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use twolane_formats::safetensors::{Dtype, Header};
 
 /// An open checkpoint.
@@ -45,6 +49,8 @@ pub struct Source {
     index: Option<(PathBuf, Vec<u8>)>,
     /// The `config.json` beside the files, if there is one.
     config: Option<(PathBuf, Vec<u8>)>,
+    /// The bytes of derived tensors, once they are made.
+    made: OnceLock<Map>,
 }
 
 /// One file of a checkpoint.
@@ -56,7 +62,7 @@ pub struct SourceFile {
 }
 
 /// One tensor of a checkpoint: where it lies, and as what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceTensor {
     /// Its name, unique in the checkpoint.
     pub name: String,
@@ -66,8 +72,10 @@ pub struct SourceTensor {
     pub shape: Vec<usize>,
     /// Its file, an index into [`Source::files`].
     pub file: usize,
-    /// Its bytes, counted from the start of that file. They may lie at any alignment.
+    /// Its bytes, counted from the start of that file. They may lie at any alignment. Those of a
+    /// derived tensor are what it is made from.
     pub range: Range<usize>,
+    derived: Option<Derived>,
 }
 
 impl Source {
@@ -91,7 +99,7 @@ impl Source {
                 // Within the map, whose length is a `usize`.
                 let range = start as usize..(start + (offsets.end - offsets.start)) as usize;
                 let (name, dtype, shape) = (entry.name, entry.dtype, entry.shape);
-                tensors.push(SourceTensor { name, dtype, shape, file, range });
+                tensors.push(SourceTensor { name, dtype, shape, file, range, derived: None });
             }
             files.push(SourceFile { path, map, metadata: header.metadata });
         }
@@ -101,7 +109,8 @@ impl Source {
         }
         let index = index.map(|found| (found.path, found.bytes));
         let config = find::config(&folder)?;
-        Ok(Self { stem, folder, files, tensors, by_name, index, config })
+        let made = OnceLock::new();
+        Ok(Self { stem, folder, files, tensors, by_name, index, config, made })
     }
 
     /// The name for outputs: a file's name without its ending; a folder's name, also for an index
@@ -146,19 +155,28 @@ impl Source {
     /// A tensor's bytes, as stored.
     ///
     /// # Panics
-    /// If the tensor is not of this checkpoint and does not fit into it.
+    /// If the tensor is not of this checkpoint and does not fit into it, and for a derived one that is
+    /// not made yet.
     pub fn bytes(&self, tensor: &SourceTensor) -> &[u8] {
-        &self.files[tensor.file].bytes()[tensor.range.clone()]
+        self.standing(tensor).expect("derived tensors are made before they are read")
     }
 
-    /// A tensor as weights, if its elements are F16, BF16 or F32.
+    /// The bytes that stand in a file.
+    fn standing(&self, tensor: &SourceTensor) -> Option<&[u8]> {
+        match &tensor.derived {
+            None => Some(&self.files[tensor.file].bytes()[tensor.range.clone()]),
+            Some(derived) => Some(&self.made.get()?.bytes()[derived.at.clone()]),
+        }
+    }
+
+    /// A tensor as weights, if its elements are F16, BF16 or F32 and stand in a file.
     ///
     /// # Panics
-    /// As [`Source::bytes`].
+    /// If the tensor is not of this checkpoint and does not fit into it.
     pub fn weights<'a>(&'a self, tensor: &'a SourceTensor) -> Option<Weights<'a>> {
         let dtype = tensor.float_type()?;
         let (name, shape) = (tensor.name.as_str(), tensor.shape.as_slice());
-        Some(Weights { name, dtype, shape, bytes: self.bytes(tensor) })
+        Some(Weights { name, dtype, shape, bytes: self.standing(tensor)? })
     }
 
     /// Tells the system that a tensor will be read soon. Only a hint.
@@ -170,6 +188,9 @@ impl Source {
     /// as memory of this process. Only a hint: its bytes stay readable.
     pub fn done(&self, tensor: &SourceTensor) {
         self.files[tensor.file].map.done(tensor.range.clone());
+        if let (Some(derived), Some(made)) = (&tensor.derived, self.made.get()) {
+            made.done(derived.at.clone());
+        }
     }
 }
 
@@ -193,7 +214,10 @@ impl SourceFile {
 impl SourceTensor {
     /// The length of its bytes.
     pub fn byte_len(&self) -> u64 {
-        self.range.len() as u64
+        match (&self.derived, self.float_type()) {
+            (Some(_), Some(float)) => self.elements() * float.bytes() as u64,
+            _ => self.range.len() as u64,
+        }
     }
 
     /// The number of its elements.

@@ -106,7 +106,8 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
     options.check()?;
     let package = Package::open(&options.package)?;
     let program = &package.program;
-    let against = options.against.as_deref().map(Against::open).transpose()?;
+    let against =
+        options.against.as_deref().map(|path| Against::open(path, program)).transpose()?;
     let golden = match (&options.golden, &against, &options.inputs) {
         (Some(path), ..) => Some(Golden::open(path)?),
         (None, None, None) => Golden::beside(&package.dir)?,

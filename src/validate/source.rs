@@ -4,6 +4,8 @@ use super::names::stem;
 use crate::formats::mlpackage;
 use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
+use crate::model::config::Config;
+use crate::model::{CONTEXT, MODEL_TYPE, Whole};
 use crate::source::{Package, Source};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,18 +35,24 @@ pub(super) struct Counterpart {
 }
 
 impl Against {
-    /// Opens a package, an output folder that holds one, or a checkpoint.
+    /// Opens a package, an output folder that holds one, or a checkpoint. Of a checkpoint, weights are
+    /// derived as they were for `program`, if that is a whole model.
     ///
     /// # Errors
-    /// As [`Package::open`] and [`Source::open`].
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// As [`Package::open`], [`Source::open`] and [`Whole::describe`].
+    pub(super) fn open(path: &Path, program: &Program) -> Result<Self> {
         let is_package = |path: &Path| path.join(mlpackage::MANIFEST_PATH).is_file();
         let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
         let holds_one = || inside.map(|entry| entry.path()).any(|path| is_package(&path));
         if is_package(path) || path.extension().is_some_and(|e| e == "mlpackage") || holds_one() {
             return Ok(Self::Package(Box::new(Package::open(path)?)));
         }
-        let source = Source::open(path)?;
+        let mut source = Source::open(path)?;
+        if program.metadata.user.contains_key(MODEL_TYPE)
+            && let Some(whole) = whole(&source, program)?
+        {
+            source.derive(&whole.parameters)?;
+        }
         let mut by_identifier = BTreeMap::new();
         for (place, tensor) in source.tensors().iter().enumerate() {
             let taken = by_identifier.entry(names::sanitize(&tensor.name));
@@ -89,8 +97,8 @@ impl Against {
                             .get(stem(&value.name))
                             .and_then(|place| Some(&source.tensors()[(*place)?])),
                     };
-                    let found = tensor.and_then(|tensor| source.weights(tensor));
-                    let Some(found) = found else {
+                    let found = tensor.and_then(|t| Some((t, source.values(t)?)));
+                    let Some((tensor, values)) = found else {
                         if compressed {
                             let why = "is not in the source, or not of a float type";
                             findings.push(format!("{name}: weight `{}` {why}", value.name));
@@ -98,16 +106,14 @@ impl Against {
                         }
                         return Ok(None);
                     };
-                    if !same_shape(found.shape, &weight.shape) {
+                    if !same_shape(&tensor.shape, &weight.shape) {
                         findings.push(format!(
                             "{name}: weight `{}` is {:?}, and {:?} in the source",
-                            value.name, weight.shape, found.shape
+                            value.name, weight.shape, tensor.shape
                         ));
                         absent.insert(value.name.clone());
                         return Ok(None);
                     }
-                    let mut values = vec![0.0; found.len()];
-                    found.decode(0..found.len(), &mut values);
                     taken += 1;
                     Ok(Some(values))
                 };
@@ -116,6 +122,15 @@ impl Against {
             }
         }
     }
+}
+
+/// The model that a checkpoint's configuration describes, in the context of a package.
+fn whole(source: &Source, program: &Program) -> Result<Option<Whole>> {
+    let Some((path, bytes)) = source.config() else { return Ok(None) };
+    let config = Config::parse(&path.display().to_string(), bytes)?;
+    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
+    let context = program.metadata.user.get(CONTEXT).and_then(|words| words.parse().ok());
+    Whole::describe(&config, tensors, context)
 }
 
 /// Whether two shapes are the same but for dimensions of 1: a linear layer may be a convolution.

@@ -8,12 +8,14 @@
 //! | `smollm3` | `smollm3` |
 //! | `phi3` | `phi3` |
 //! | `gemma` | `gemma2`, `gemma3_text` |
+//! | `gpt2` | `gpt2` |
 //! | `family` | what these share |
 //!
 //! Keys, defaults and weight names are those of Hugging Face's transformers, 4.57 and 5.
 
 mod family;
 mod gemma;
+mod gpt2;
 mod llama;
 mod mistral;
 mod phi3;
@@ -46,6 +48,7 @@ pub fn describe(
     let describe = match model_type {
         "gemma2" => gemma::describe_2,
         "gemma3_text" => gemma::describe_3,
+        "gpt2" => gpt2::describe,
         "llama" => llama::describe,
         "mistral" => mistral::describe,
         "phi3" => phi3::describe,

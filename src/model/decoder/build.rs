@@ -67,13 +67,19 @@ impl Names {
 /// The package of a decoder: `prefill` and `decode` over states, or `main` without.
 ///
 /// # Errors
-/// [`Error::Usage`] for a context that the model or the chunk does not allow; [`Error::Bug`] for a
+/// [`Error::Usage`] for a context that learned positions or the chunk do not allow; [`Error::Bug`] for a
 /// description that does not hold together.
 pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<Program> {
     if options.states && options.context < 2 * options.prefill_chunk {
         return Err(Error::Usage(format!(
             "--context {} is less than two calls of {} tokens; choose a smaller --prefill-chunk",
             options.context, options.prefill_chunk
+        )));
+    }
+    if decoder.positions.is_some() && options.context > decoder.longest {
+        return Err(Error::Usage(format!(
+            "--context {}: the model has learned {} positions, and knows no further ones",
+            options.context, decoder.longest
         )));
     }
     let one = |tokens| function(decoder, weights, options, tokens);
@@ -139,7 +145,7 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
     }
     if let Some(positions) = decoder.positions {
         let table = e.weight(positions, &[decoder.longest, decoder.hidden])?;
-        let rows = feed.rows(e, "positions", table, decoder.hidden)?;
+        let rows = feed.rows_within(e, "positions", table, [decoder.longest, decoder.hidden])?;
         x = e.add("embedded_placed", x, rows)?;
     }
     Ok(x)

@@ -142,6 +142,25 @@ impl Feed {
         }
     }
 
+    /// The same of a table that ends with the context: padded tokens behind it get the last row.
+    pub(super) fn rows_within(
+        &self,
+        e: &mut Emitter<'_>,
+        name: &str,
+        table: ValueId,
+        [rows, width]: [usize; 2],
+    ) -> Result<ValueId> {
+        let Tokens::Fixed(count @ 2..) = self.tokens else {
+            return self.rows(e, name, table, width);
+        };
+        let offsets: Vec<i32> = (0..count as i32).collect();
+        let (offsets, last) = (e.ints(&offsets)?, e.ints(&[rows as i32 - 1])?);
+        let at = e.add(&format!("{name}_wanted"), offsets, self.span.begin)?;
+        let at = e.op("minimum", &format!("{name}_within"), &[("x", at), ("y", last)])?;
+        let axis = e.int(0)?;
+        e.op("gather", name, &[("x", table), ("indices", at), ("axis", axis)])
+    }
+
     /// A mask that also hides what lies `window` positions back or more.
     fn add_window(&mut self, e: &mut Emitter<'_>, window: usize, context: usize) -> Result<()> {
         if self.around.masks.contains_key(&Some(window)) {

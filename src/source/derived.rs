@@ -1,0 +1,256 @@
+//! Tensors that a model wants otherwise than its checkpoint holds them: transposed, or with a batch
+//! norm folded in.
+//!
+//! A derived tensor has its shape and type from the start; its bytes are made from stored ones, a few
+//! rows at a time. A run makes all of them once, in one file that is mapped, so that everything behind
+//! the source sees ordinary weights, and no tensor is held in memory. Folding is computed in f64 and
+//! rounded once, to F32; transposing copies.
+
+use super::{Source, SourceTensor};
+use crate::map::Map;
+use crate::model::parameters::{BatchNorm, Derivation, Parameter};
+use crate::tensor::{FloatType, Weights, decode};
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use twolane_formats::safetensors::Dtype;
+
+/// Rows that are made at once, at the most: as many streams as a core's cache follows.
+const ROWS: usize = 32;
+
+/// Bytes that are made at once, at the most, but for a single row.
+const BLOCK: usize = 4 << 20;
+
+/// How a derived tensor is made of stored ones.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Derived {
+    recipe: Recipe,
+    /// The type of the stored tensor in whose place it stands.
+    from: FloatType,
+    /// Its bytes in the file of all derived tensors.
+    pub(super) at: Range<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Recipe {
+    /// `[inputs, outputs]` turned.
+    Transposed,
+    /// Each row times its factor.
+    Weight(Norm),
+    /// What is left of the norm.
+    Bias(Norm),
+}
+
+/// Gain, bias, mean and variance.
+#[derive(Clone, Debug, PartialEq)]
+struct Norm {
+    parts: Box<[SourceTensor; 4]>,
+    epsilon: f64,
+}
+
+impl Derived {
+    /// What happened to the stored tensor, for people.
+    fn words(&self) -> &'static str {
+        match self.recipe {
+            Recipe::Transposed => "transposed from Conv1D",
+            Recipe::Weight(_) => "the batch norm behind it is folded in",
+            Recipe::Bias(_) => "what is left of the batch norm",
+        }
+    }
+}
+
+impl SourceTensor {
+    /// The type of its bytes in the checkpoint, in safetensors' words.
+    pub fn stored_dtype(&self) -> String {
+        let own = || self.dtype.to_string();
+        self.derived.as_ref().map_or_else(own, |derived| derived.from.name().into())
+    }
+
+    /// What was done to what the checkpoint holds, for people; `None` for a tensor as it stands.
+    pub fn derivation(&self) -> Option<&'static str> {
+        self.derived.as_ref().map(Derived::words)
+    }
+}
+
+impl Source {
+    /// Puts derived tensors in the places of those that they come from, as these parameters of a
+    /// model say. Norms that are folded in disappear. No weight is read.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a tensor that is not of a float type; [`Error::Bug`] for parameters of
+    /// another checkpoint.
+    pub fn derive(&mut self, parameters: &[Parameter]) -> Result<()> {
+        let mut replaced: HashMap<usize, SourceTensor> = HashMap::new();
+        let mut consumed = HashSet::new();
+        for parameter in parameters {
+            let ((place, from), recipe) = match &parameter.derivation {
+                Derivation::Stored => continue,
+                Derivation::Transposed => (self.place(&parameter.name)?, Recipe::Transposed),
+                Derivation::FoldedWeight(norm) => {
+                    let (places, norm) = self.norm(norm)?;
+                    consumed.extend(places.map(|(place, _)| place));
+                    (self.place(&parameter.name)?, Recipe::Weight(norm))
+                }
+                Derivation::FoldedBias(norm) => {
+                    let (places, norm) = self.norm(norm)?;
+                    (places[1], Recipe::Bias(norm))
+                }
+            };
+            let stored = &self.tensors[place];
+            if stored.elements() != parameter.shape.iter().map(|&d| d as u64).product::<u64>() {
+                return Err(Error::bug(&parameter.name, "another number of elements"));
+            }
+            let dtype = if recipe == Recipe::Transposed { stored.dtype } else { Dtype::F32 };
+            let derived = Some(Derived { recipe, from, at: 0..0 });
+            let (name, shape) = (parameter.name.clone(), parameter.shape.clone());
+            let tensor = SourceTensor { name, dtype, shape, derived, ..stored.clone() };
+            replaced.insert(place, tensor);
+        }
+        let tensors = std::mem::take(&mut self.tensors).into_iter().enumerate();
+        let now = tensors.filter_map(|(place, tensor)| {
+            let stays = (!consumed.contains(&place)).then_some(tensor);
+            replaced.remove(&place).or(stays)
+        });
+        self.tensors = now.collect();
+        let mut end = 0;
+        for tensor in &mut self.tensors {
+            let bytes = tensor.byte_len() as usize;
+            if let Some(derived) = &mut tensor.derived {
+                derived.at = end..end + bytes;
+                end = derived.at.end;
+            }
+        }
+        let names = self.tensors.iter().enumerate();
+        self.by_name = names.map(|(place, tensor)| (tensor.name.clone(), place)).collect();
+        Ok(())
+    }
+
+    /// The place of a tensor of a float type, and that type.
+    fn place(&self, name: &str) -> Result<(usize, FloatType)> {
+        let place = self.by_name.get(name).copied();
+        let place = place.ok_or_else(|| Error::bug(name, "a parameter of another checkpoint"))?;
+        let tensor = &self.tensors[place];
+        let float = tensor.float_type().ok_or_else(|| {
+            let found = format!("it is {}", tensor.dtype);
+            Error::input(name, found, "weights of a model are F16, BF16 or F32")
+        })?;
+        Ok((place, float))
+    }
+
+    /// The places and types of a norm's tensors, and what they are.
+    fn norm(&self, norm: &BatchNorm) -> Result<([(usize, FloatType); 4], Norm)> {
+        let [gain, bias, mean, variance] = norm.tensors().map(|name| self.place(&name));
+        let places = [gain?, bias?, mean?, variance?];
+        let parts = Box::new(places.map(|(place, _)| self.tensors[place].clone()));
+        Ok((places, Norm { parts, epsilon: norm.epsilon }))
+    }
+
+    /// Makes the bytes of all derived tensors, in a file of so many bytes that `create` gives, and maps
+    /// it; once. Nothing is asked for where no tensor is derived.
+    ///
+    /// # Errors
+    /// Of `create`; [`Error::Io`].
+    pub fn make_derived(&self, create: impl FnOnce(u64) -> Result<File>) -> Result<()> {
+        const SHOWN: &str = "the file of derived weights";
+        let all = self.tensors.iter().filter_map(|t| Some((t, t.derived.as_ref()?)));
+        let all: Vec<(&SourceTensor, &Derived)> = all.collect();
+        let bytes = all.last().map_or(0, |(_, derived)| derived.at.end);
+        if bytes == 0 || self.made.get().is_some() {
+            return Ok(());
+        }
+        let file = create(bytes as u64)?;
+        for (tensor, derived) in all {
+            let rows = tensor.shape.first().copied().unwrap_or(1);
+            let row_bytes = derived.at.len() / rows.max(1);
+            let step = (BLOCK / row_bytes.max(1)).clamp(1, ROWS);
+            (0..rows.div_ceil(step)).into_par_iter().try_for_each(|block| {
+                let rows = block * step..rows.min((block + 1) * step);
+                let at = derived.at.start + rows.start * row_bytes;
+                let write = file.write_all_at(&self.make(tensor, derived, rows), at as u64);
+                write.map_err(|source| Error::io("write", SHOWN, source))
+            })?;
+            self.files[tensor.file].map.done(tensor.range.clone());
+        }
+        // Another thread may have been faster; its bytes are the same.
+        let _ = self.made.set(Map::of(&file, SHOWN)?);
+        Ok(())
+    }
+
+    /// All values of a tensor of a float type, whether its bytes stand in a file or are made now.
+    pub fn values(&self, tensor: &SourceTensor) -> Option<Vec<f32>> {
+        let dtype = tensor.float_type()?;
+        let mut values = vec![0.0; tensor.elements() as usize];
+        match (&tensor.derived, self.weights(tensor)) {
+            (_, Some(weights)) => weights.decode(0..values.len(), &mut values),
+            (Some(derived), None) => {
+                let rows = tensor.shape.first().copied().unwrap_or(1);
+                decode(dtype, &self.make(tensor, derived, 0..rows), &mut values);
+            }
+            (None, None) => return None,
+        }
+        Some(values)
+    }
+
+    /// Some rows of a derived tensor.
+    fn make(&self, tensor: &SourceTensor, derived: &Derived, rows: Range<usize>) -> Vec<u8> {
+        let (name, shape, dtype) = (tensor.name.as_str(), tensor.shape.as_slice(), derived.from);
+        let bytes = &self.files[tensor.file].bytes()[tensor.range.clone()];
+        let stored = Weights { name, dtype, shape, bytes };
+        match &derived.recipe {
+            Recipe::Transposed => match dtype.bytes() {
+                2 => transposed::<2>(bytes, stored.rows(), rows),
+                _ => transposed::<4>(bytes, stored.rows(), rows),
+            },
+            Recipe::Weight(norm) => {
+                let cols = stored.cols();
+                let factors = self.factors(norm, &rows);
+                let values = elements(stored, rows.start * cols..rows.end * cols);
+                let lines = values.chunks(cols.max(1)).zip(factors);
+                let scaled =
+                    lines.flat_map(|(line, f)| line.iter().map(move |&w| f64::from(w) * f));
+                scaled.flat_map(|w| (w as f32).to_le_bytes()).collect()
+            }
+            Recipe::Bias(norm) => {
+                let [_, bias, mean, _] = &*norm.parts;
+                let (bias, mean) = (self.part(bias, &rows), self.part(mean, &rows));
+                let rest = bias.into_iter().zip(mean).zip(self.factors(norm, &rows));
+                let rest = rest.map(|((b, m), f)| f64::from(b) - f * f64::from(m));
+                rest.flat_map(|b| (b as f32).to_le_bytes()).collect()
+            }
+        }
+    }
+
+    /// `g / √(v + ε)` of some channels.
+    fn factors(&self, norm: &Norm, channels: &Range<usize>) -> Vec<f64> {
+        let [gain, _, _, variance] = &*norm.parts;
+        let pairs = self.part(gain, channels).into_iter().zip(self.part(variance, channels));
+        pairs.map(|(g, v)| f64::from(g) / (f64::from(v) + norm.epsilon).sqrt()).collect()
+    }
+
+    fn part(&self, part: &SourceTensor, channels: &Range<usize>) -> Vec<f32> {
+        elements(self.weights(part).expect("a norm is of a float type"), channels.clone())
+    }
+}
+
+fn elements(weights: Weights<'_>, range: Range<usize>) -> Vec<f32> {
+    let mut values = vec![0.0; range.len()];
+    weights.decode(range, &mut values);
+    values
+}
+
+/// Rows of the transpose of a matrix `[inputs, outputs]` of elements of `N` bytes.
+fn transposed<const N: usize>(stored: &[u8], outputs: usize, rows: Range<usize>) -> Vec<u8> {
+    let (stored, _) = stored.as_chunks::<N>();
+    let lines = stored.chunks_exact(outputs.max(1));
+    let inputs = lines.len();
+    let mut out = vec![[0; N]; rows.len() * inputs];
+    for (input, line) in lines.enumerate() {
+        for (row, &value) in line[rows.clone()].iter().enumerate() {
+            out[row * inputs + input] = value;
+        }
+    }
+    out.into_flattened()
+}
