@@ -1,6 +1,9 @@
 //! Whole models from folders as Hugging Face writes them, against what transformers computed
 //! (`fixtures/tiny/make.py`).
 
+#[path = "models/encoders.rs"]
+mod encoders;
+
 use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -64,15 +67,19 @@ fn program(folder: &Path, options: &Options) -> Program {
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
     let whole = Whole::describe(&config, tensors, Some(options.context)).unwrap().unwrap();
     source.derive(&whole.parameters).unwrap();
+    let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
+    let Model::Decoder(described) = &whole.model else { panic!("no decoder") };
+    decoder::build(described, &weights, options).unwrap()
+}
+
+/// The weights of a model as they are stored, in FP32.
+fn storages(source: &Source, whole: &Whole) -> Vec<Storage> {
     let storage = |parameter: &Parameter| {
         let values = source.values(source.tensor(&parameter.name).unwrap()).unwrap();
         let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
         Storage::Dense(Operand::new(DataType::Float32, &parameter.shape, bytes))
     };
-    let storages = whole.parameters.iter().map(storage).collect();
-    let weights = Weights::new(whole.parameters.clone(), storages);
-    let Model::Decoder(described) = &whole.model;
-    decoder::build(described, &weights, options).unwrap()
+    whole.parameters.iter().map(storage).collect()
 }
 
 /// What transformers computed.

@@ -4,6 +4,7 @@
 //! architecture, or stands in the list of those that change nothing, or is an error; all such
 //! errors are told at once.
 
+use super::encoder::Sentence;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -45,7 +46,12 @@ pub struct Config {
     place: String,
     keys: Map<String, Value>,
     read: RefCell<BTreeSet<String>>,
+    /// What stands behind the model, where sentence-transformers wrote the folder.
+    sentence: Option<Sentence>,
 }
+
+/// The name under which [`Config::sentence`] counts as read.
+const MODULES: &str = "modules.json";
 
 impl Config {
     /// Parses a `config.json`.
@@ -62,7 +68,18 @@ impl Config {
     }
 
     fn new(place: &str, keys: Map<String, Value>) -> Self {
-        Self { place: place.into(), keys, read: RefCell::default() }
+        Self { place: place.into(), keys, read: RefCell::default(), sentence: None }
+    }
+
+    /// Adds what sentence-transformers' `modules.json` puts behind the model. It must be read as any key.
+    pub fn with_sentence(self, sentence: Option<Sentence>) -> Self {
+        Self { sentence, ..self }
+    }
+
+    /// What stands behind the model in a folder of sentence-transformers.
+    pub fn sentence(&self) -> Option<&Sentence> {
+        self.read.borrow_mut().insert(MODULES.to_owned());
+        self.sentence.as_ref()
     }
 
     /// The file, for messages.
@@ -163,6 +180,17 @@ impl Config {
         self.typed(key, read, "a list of words")
     }
 
+    /// One word or several in a row, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_word_or_words(&self, key: &str) -> Result<Option<Vec<String>>> {
+        match self.get(key) {
+            Some(Value::String(word)) => Ok(Some(vec![word.clone()])),
+            _ => self.optional_words(key),
+        }
+    }
+
     /// An object within, which may be absent or null.
     ///
     /// # Errors
@@ -212,6 +240,14 @@ impl Config {
         self.typed(key, read, "a list of 0 and 1")
     }
 
+    /// How many entries an object has; `None` where the key is absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn entries(&self, key: &str) -> Result<Option<usize>> {
+        self.typed(key, |value| value.as_object().map(Map::len), "an object")
+    }
+
     /// One id or several; none where the key is absent or holds something else.
     pub fn ids(&self, key: &str) -> Vec<i64> {
         match self.get(key) {
@@ -247,6 +283,11 @@ impl Config {
     /// [`Error::Input`] with all keys that are left.
     pub fn finish(&self) -> Result<()> {
         let read = self.read.borrow();
+        if self.sentence.is_some() && !read.contains(MODULES) {
+            let found = "sentence-transformers' modules.json stands beside a model of this type";
+            let remedy = "give a folder of BERT, RoBERTa or DistilBERT, or take modules.json away";
+            return Err(Error::input(&self.place, found, remedy));
+        }
         let known = |key: &String| read.contains(key) || NEUTRAL.contains(&key.as_str());
         let off = |value: &Value| value.is_null() || *value == Value::Bool(false);
         let left = self.keys.iter().filter(|(key, value)| !off(value) && !known(key));

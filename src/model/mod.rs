@@ -11,6 +11,7 @@
 //! | [`rope`] | rotary positions and their scalings |
 //! | [`blocks`] | norms, linear layers, gates, attention: what they are, and their operations |
 //! | [`decoder`] | the description of a decoder, and its functions |
+//! | [`encoder`] | the description of an encoder, and its function |
 //! | [`emit`] | operations, constants and weights of one function |
 
 pub mod architectures;
@@ -18,6 +19,7 @@ pub mod blocks;
 pub mod config;
 pub mod decoder;
 pub mod emit;
+pub mod encoder;
 pub mod layer;
 pub mod layer_package;
 pub mod parameters;
@@ -26,4 +28,4 @@ mod whole;
 
 pub use layer::{Kind, Rules};
 pub use layer_package::{Layer, LayerPackage, Options, Outcome, layer_package};
-pub use whole::{Built, CONTEXT, ENDS, MODEL_TYPE, Whole};
+pub use whole::{Built, CONTEXT, ENDS, LOWER_CASE, MODEL_TYPE, PROMPT, Whole};

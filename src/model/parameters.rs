@@ -175,6 +175,18 @@ impl<'a> Checkpoint<'a> {
         self.known.insert(name.to_owned());
     }
 
+    /// The same for every tensor whose whole name begins so: a head that the model is used without.
+    pub fn pass_over_all(&mut self, start: &str) {
+        let names = self.shapes.keys().filter(|name| name.starts_with(start));
+        self.known.extend(names.map(|name| (*name).to_owned()));
+    }
+
+    /// The parameters that were asked for so far, missing ones included.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
     /// The parameters, in the order in which they were asked for.
     ///
     /// # Errors

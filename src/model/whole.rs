@@ -4,6 +4,7 @@ use super::architectures::{self, Model};
 use super::config::Config;
 use super::decoder::{self, Decoder};
 use super::emit::Weights;
+use super::encoder::{self, Encoder};
 use super::parameters::{Checkpoint, Parameter};
 use crate::Result;
 use crate::graph::weight::Storage;
@@ -30,8 +31,14 @@ pub const ENDS: &str = "twolane.eos_token_ids";
 /// The key under which the name of the architecture stands: a package with it holds a whole model.
 pub const MODEL_TYPE: &str = "twolane.model_type";
 
-/// The key under which a language model's longest text stands, in tokens.
+/// The key under which the longest text stands, in tokens.
 pub const CONTEXT: &str = "twolane.context";
+
+/// The key under which `true` stands if texts are put in lower case before the tokenizer.
+pub const LOWER_CASE: &str = "twolane.lower_case";
+
+/// The key under which what is put before every text stands.
+pub const PROMPT: &str = "twolane.prompt";
 
 impl Whole {
     /// Describes the model of a configuration over these tensors; `None` for a `model_type` that is
@@ -56,6 +63,14 @@ impl Whole {
         Ok(Some(Self { model_type: model_type.into(), model, parameters, ends }))
     }
 
+    /// Files of the model's folder that say more of it than `config.json`, by their names there.
+    pub fn files(&self) -> &[String] {
+        match &self.model {
+            Model::Encoder(Encoder { sentence: Some(sentence), .. }) => &sentence.files,
+            Model::Encoder(_) | Model::Decoder(_) => &[],
+        }
+    }
+
     /// The package of this model, its weights stored so, in the order of [`Whole::parameters`],
     /// computing in FP16 or FP32.
     ///
@@ -70,6 +85,7 @@ impl Whole {
         let weights = Weights::new(self.parameters.clone(), storages);
         match &self.model {
             Model::Decoder(decoder) => self.decoder(decoder, &weights, options, float),
+            Model::Encoder(encoder) => self.encoder(encoder, &weights, options, float),
         }
     }
 
@@ -123,6 +139,34 @@ impl Whole {
             decoder.layers.len()
         );
         Ok(Built { program, words, notes })
+    }
+}
+
+impl Whole {
+    fn encoder(
+        &self,
+        encoder: &Encoder,
+        weights: &Weights,
+        options: &Options,
+        float: DataType,
+    ) -> Result<Built> {
+        let context = options.model.context.unwrap_or(encoder.longest);
+        let built = encoder::Options { float, target: options.target, context };
+        let mut program = encoder::build(encoder, weights, &built)?;
+        let about = &mut program.metadata.user;
+        about.insert(MODEL_TYPE.into(), self.model_type.clone());
+        about.insert(CONTEXT.into(), context.to_string());
+        if let Some(sentence) = &encoder.sentence {
+            if sentence.lower_case {
+                about.insert(LOWER_CASE.into(), "true".into());
+            }
+            if let Some(prompt) = &sentence.prompt {
+                about.insert(PROMPT.into(), prompt.clone());
+            }
+        }
+        let layers = encoder.layers.len();
+        let words = format!("{}, {layers} layers; main, context {context}", self.model_type);
+        Ok(Built { program, words, notes: Vec::new() })
     }
 }
 

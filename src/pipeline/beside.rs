@@ -28,21 +28,22 @@ const NAMES: &[&str] = &[
 
 /// Files that are copied.
 #[derive(Debug, Default)]
-pub(super) struct Beside(Vec<(PathBuf, &'static str)>);
+pub(super) struct Beside(Vec<(PathBuf, String)>);
 
-/// Finds the files that go with a model, and announces them.
+/// Finds the files that go with a model, `more` of them by their names in its folder, and announces
+/// them.
 ///
 /// # Errors
 /// [`Error::Io`] where one cannot be looked at.
-pub(super) fn add(files: &mut Files, folder: &Path) -> Result<Beside> {
+pub(super) fn add(files: &mut Files, folder: &Path, more: &[String]) -> Result<Beside> {
     let mut found = Vec::new();
-    for &name in NAMES {
+    for name in NAMES.iter().copied().chain(more.iter().map(String::as_str)) {
         let path = folder.join(name);
         if path.is_file() {
             let about = fs::metadata(&path)
                 .map_err(|source| Error::io("read", path.display().to_string(), source))?;
             files.announce(Output::Mlpackage, name.into(), about.len());
-            found.push((path, name));
+            found.push((path, name.to_owned()));
         }
     }
     Ok(Beside(found))

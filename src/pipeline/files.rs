@@ -119,8 +119,8 @@ pub(super) fn lay_out(source: &Source, plan: &mut Plan, whole: Option<&Whole>) -
             Output::Golden => require_package(plan)?,
         }
     }
-    if whole.is_some() {
-        files.beside = beside::add(&mut files, source.folder())?;
+    if let Some(whole) = whole {
+        files.beside = beside::add(&mut files, source.folder(), whole.files())?;
     }
     plan.outputs = files.outputs();
     Ok(files)

@@ -149,7 +149,7 @@ fn model_program(plan: &mut Plan, whole: &Whole) -> Result<Program> {
     let built = whole.program(storages, &plan.options, float)?;
     let used: HashSet<&str> = whole.parameters.iter().map(|p| p.name.as_str()).collect();
     for tensor in plan.tensors.iter_mut().filter(|t| !used.contains(t.name.as_str())) {
-        tensor.notes.push("not in the .mlpackage: the model makes it itself".into());
+        tensor.notes.push("not in the .mlpackage: the model does without it".into());
     }
     plan.model = Some(built.words);
     plan.warnings.extend(built.notes);

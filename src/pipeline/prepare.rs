@@ -8,6 +8,7 @@ use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, scan, summary, window};
 use crate::model::Whole;
 use crate::model::config::Config;
+use crate::model::encoder::Sentence;
 use crate::plan::{Header, NonFinite, Options, Output, Plan};
 use crate::report::Report;
 use crate::scheme::Scheme;
@@ -166,7 +167,11 @@ fn whole(source: &Source, options: &Options, warnings: &mut Vec<String>) -> Resu
         return Ok(None);
     }
     let Some((path, bytes)) = source.config() else { return Ok(None) };
-    let config = Config::parse(&path.display().to_string(), bytes)?;
+    let sentence = Sentence::read(&|name| {
+        let found = source.beside(name)?;
+        Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
+    })?;
+    let config = Config::parse(&path.display().to_string(), bytes)?.with_sentence(sentence);
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
     let whole = Whole::describe(&config, tensors, options.model.context)?;
     if whole.is_none() {

@@ -161,14 +161,19 @@ fn numbering(name: &str) -> Option<(&str, &str, &str)> {
 
 /// The `config.json` of a folder, if there is one.
 pub(super) fn config(folder: &Path) -> Result<Option<(PathBuf, Vec<u8>)>> {
-    let path = folder.join("config.json");
+    beside(folder, "config.json")
+}
+
+/// A small file of the model's folder, if there is one.
+pub(super) fn beside(folder: &Path, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let path = folder.join(name);
     if !path.is_file() {
         return Ok(None);
     }
     let bytes = read_limited(&path)?;
     if bytes.len() as u64 > MOST_CONFIG_BYTES {
         let found = format!("it is larger than {MOST_CONFIG_BYTES} bytes");
-        let remedy = "give the model's own config.json";
+        let remedy = format!("give the model's own {name}");
         return Err(Error::input(path.display().to_string(), found, remedy));
     }
     Ok(Some((path, bytes)))

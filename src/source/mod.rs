@@ -134,6 +134,15 @@ impl Source {
         self.config.as_ref().map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
     }
 
+    /// A small file beside the files, such as another configuration, if there is one: its path and its
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for one that is large, [`Error::Io`] if the system refuses.
+    pub fn beside(&self, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>> {
+        find::beside(&self.folder, name)
+    }
+
     /// Every file that was read, with its bytes: [`Source::files`] in their order, then the index, then
     /// the configuration.
     pub fn inputs(&self) -> impl Iterator<Item = (&Path, &[u8])> {

@@ -48,7 +48,7 @@ fn program(path: &Path, float: DataType, states: bool) -> Program {
     };
     let storages = whole.parameters.iter().map(storage).collect();
     let weights = Weights::new(whole.parameters.clone(), storages);
-    let Model::Decoder(described) = &whole.model;
+    let Model::Decoder(described) = &whole.model else { panic!("no decoder") };
     decoder::build(described, &weights, &options).unwrap()
 }
 

@@ -10,9 +10,16 @@
 //! | `gemma` | `gemma2`, `gemma3_text` |
 //! | `gpt2` | `gpt2` |
 //! | `family` | what these share |
+//! | `bert` | `bert` |
+//! | `roberta` | `roberta` |
+//! | `distilbert` | `distilbert` |
+//! | `encoders` | what these share |
 //!
 //! Keys, defaults and weight names are those of Hugging Face's transformers, 4.57 and 5.
 
+mod bert;
+mod distilbert;
+mod encoders;
 mod family;
 mod gemma;
 mod gpt2;
@@ -20,10 +27,12 @@ mod llama;
 mod mistral;
 mod phi3;
 mod qwen;
+mod roberta;
 mod smollm3;
 
 use super::config::Config;
 use super::decoder::Decoder;
+use super::encoder::Encoder;
 use super::parameters::Checkpoint;
 use crate::Result;
 
@@ -32,6 +41,8 @@ use crate::Result;
 pub enum Model {
     /// A text decoder.
     Decoder(Decoder),
+    /// A text encoder.
+    Encoder(Encoder),
 }
 
 /// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
@@ -45,6 +56,12 @@ pub fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Option<Result<Model>> {
+    match model_type {
+        "bert" => return Some(bert::describe(config, checkpoint).map(Model::Encoder)),
+        "distilbert" => return Some(distilbert::describe(config, checkpoint).map(Model::Encoder)),
+        "roberta" => return Some(roberta::describe(config, checkpoint).map(Model::Encoder)),
+        _ => {}
+    }
     let describe = match model_type {
         "gemma2" => gemma::describe_2,
         "gemma3_text" => gemma::describe_3,

@@ -10,6 +10,10 @@ use crate::model::emit::Emitter;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
+/// What hidden scores get added in masks that the graph makes: far below any score, and finite in
+/// FP16 also behind a score of −35,000.
+pub(in crate::model) const MASKED: f32 = -30_000.0;
+
 /// Cosines and sines of the tokens' positions, `[T, pairs]` each.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::model) struct Angles {

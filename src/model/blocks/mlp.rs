@@ -35,8 +35,14 @@ pub(in crate::model) fn mlp(e: &mut Emitter<'_>, x: ValueId, mlp: &Mlp) -> Resul
 }
 
 /// An activation.
-fn activation(e: &mut Emitter<'_>, name: &str, x: ValueId, which: Activation) -> Result<ValueId> {
+pub(in crate::model) fn activation(
+    e: &mut Emitter<'_>,
+    name: &str,
+    x: ValueId,
+    which: Activation,
+) -> Result<ValueId> {
     let mode = match which {
+        Activation::Tanh => return e.op("tanh", name, &[("x", x)]),
         Activation::Silu => return e.op("silu", name, &[("x", x)]),
         Activation::Relu => return e.op("relu", name, &[("x", x)]),
         Activation::Gelu => "EXACT",

@@ -14,9 +14,9 @@ mod linear;
 mod mlp;
 mod norm;
 
-pub(super) use attention::{Angles, Around, Memory, attention};
+pub(super) use attention::{Angles, Around, MASKED, Memory, attention};
 pub(super) use linear::linear;
-pub(super) use mlp::{mlp, softcap};
+pub(super) use mlp::{activation, mlp, softcap};
 pub(super) use norm::norm;
 
 use super::parameters::ParameterId;
@@ -140,18 +140,21 @@ pub enum Activation {
     GeluTanh,
     /// `x · sigmoid(1.702 x)`.
     GeluSigmoid,
+    /// `tanh(x)`.
+    Tanh,
 }
 
 impl Activation {
     /// Names that [`Activation::find`] knows, for a message.
     pub const KNOWN: &str =
-        "silu, relu, gelu, gelu_new, gelu_pytorch_tanh and quick_gelu are supported";
+        "silu, relu, tanh, gelu, gelu_new, gelu_pytorch_tanh and quick_gelu are supported";
 
     /// The activation of this name in Hugging Face's configurations.
     pub fn find(name: &str) -> Option<Self> {
         Some(match name {
             "silu" | "swish" => Self::Silu,
             "relu" => Self::Relu,
+            "tanh" => Self::Tanh,
             "gelu" | "gelu_python" => Self::Gelu,
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast"
             | "gelu_accurate" => Self::GeluTanh,

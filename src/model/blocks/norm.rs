@@ -7,8 +7,8 @@ use crate::model::emit::Emitter;
 
 /// A norm over the last axis.
 ///
-/// A root mean square is taken in FP32: in FP16 the squares are infinite as soon as one coordinate
-/// passes 256. It is rounded once.
+/// It is taken in FP32 and rounded once. In FP16 the squares are infinite as soon as one coordinate passes
+/// 256, and an ε such as BERT's 1e-12 is zero, which leaves a row of equal coordinates `0 · ∞`.
 pub(in crate::model) fn norm(
     e: &mut Emitter<'_>,
     name: &str,
@@ -18,7 +18,7 @@ pub(in crate::model) fn norm(
     let gains = e.weight(norm.weight, &[norm.size])?;
     let axes = e.ints(&[-1])?;
     match norm.kind {
-        NormKind::Layer => {
+        NormKind::Layer if e.float() == DataType::Float32 => {
             let epsilon = e.number(norm.epsilon)?;
             let mut arguments =
                 vec![("x", x), ("axes", axes), ("gamma", gains), ("epsilon", epsilon)];
@@ -26,6 +26,22 @@ pub(in crate::model) fn norm(
                 arguments.push(("beta", e.weight(bias, &[norm.size])?));
             }
             e.op("layer_norm", name, &arguments)
+        }
+        NormKind::Layer => {
+            // The operation takes gains and offsets of the type of `x` only, and constants only.
+            let (float, wide) = (e.float(), DataType::Float32);
+            let x = e.cast(&format!("{name}_wide"), x, wide)?;
+            let epsilon = e.number_in(wide, norm.epsilon)?;
+            let arguments = [("x", x), ("axes", axes), ("epsilon", epsilon)];
+            let unit = e.op("layer_norm", &format!("{name}_unit"), &arguments)?;
+            let gains = e.cast(&format!("{name}_gains"), gains, wide)?;
+            let mut y = e.mul(&format!("{name}_scaled"), unit, gains)?;
+            if let Some(bias) = norm.bias {
+                let bias = e.weight(bias, &[norm.size])?;
+                let bias = e.cast(&format!("{name}_offsets"), bias, wide)?;
+                y = e.add(&format!("{name}_placed"), y, bias)?;
+            }
+            e.cast(name, y, float)
         }
         NormKind::Rms { gains_from_one } => {
             let float = e.float();

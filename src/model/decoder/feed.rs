@@ -13,14 +13,10 @@ use super::Decoder;
 use super::build::{Names, Options};
 use super::cache::Cache;
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
-use crate::model::blocks::{Angles, Around};
+use crate::model::blocks::{Angles, Around, MASKED};
 use crate::model::emit::Emitter;
 use crate::target::Target;
 use crate::{Error, Result};
-
-/// What hidden scores get added in masks that the graph makes: far below any score, and finite in
-/// FP16 also behind a score of −35,000.
-pub(super) const MASKED: f32 = -30_000.0;
 
 /// How many tokens a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

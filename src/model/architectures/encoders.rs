@@ -1,0 +1,173 @@
+//! What the encoders share: BERT's layers under different names.
+
+use super::family::{activation, linear};
+use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, NormKind, Qkv};
+use crate::model::config::Config;
+use crate::model::encoder::{Layer, Sentence};
+use crate::model::parameters::Checkpoint;
+use crate::{Error, Result};
+
+/// What every encoder's layers are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) hidden: usize,
+    pub(super) inner: usize,
+    pub(super) vocabulary: usize,
+    pub(super) count: usize,
+    pub(super) heads: usize,
+    /// Rows of the table of positions.
+    pub(super) rows: usize,
+    pub(super) epsilon: f32,
+    pub(super) activation: Activation,
+}
+
+/// Keys of sizes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys {
+    pub(super) hidden: &'static str,
+    pub(super) inner: &'static str,
+    pub(super) count: &'static str,
+    pub(super) heads: &'static str,
+    pub(super) activation: &'static str,
+    /// Where there is none, ε is 1e-12.
+    pub(super) epsilon: Option<&'static str>,
+}
+
+/// Names of a layer's parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    /// Before the layer's number.
+    pub(super) layer: &'static str,
+    pub(super) qkv: [&'static str; 3],
+    pub(super) out: &'static str,
+    pub(super) attention_norm: &'static str,
+    pub(super) up: &'static str,
+    pub(super) down: &'static str,
+    pub(super) norm: &'static str,
+}
+
+impl Sizes {
+    /// Reads the sizes, and the keys that an encoder must not have set.
+    pub(super) fn read(config: &Config, keys: &Keys) -> Result<Self> {
+        for key in ["is_decoder", "add_cross_attention", "is_encoder_decoder"] {
+            config.only(key, false)?;
+        }
+        if config.entries("pruned_heads")?.is_some_and(|heads| heads > 0) {
+            return Err(config.unsupported("pruned_heads", "only whole layers are supported"));
+        }
+        // The head that shares the embedding is left out either way.
+        config.flag_or("tie_word_embeddings", true)?;
+        let hidden = config.size(keys.hidden)?;
+        let heads = config.size(keys.heads)?;
+        if !hidden.is_multiple_of(heads) {
+            let can = format!("it must divide the {hidden} hidden values");
+            return Err(config.unsupported(keys.heads, &can));
+        }
+        let epsilon = match keys.epsilon {
+            Some(key) => config.number_or(key, 1e-12)?,
+            None => 1e-12,
+        };
+        Ok(Self {
+            hidden,
+            inner: config.size(keys.inner)?,
+            vocabulary: config.size("vocab_size")?,
+            count: config.size(keys.count)?,
+            heads,
+            rows: config.size_or("max_position_embeddings", 512)?,
+            epsilon: epsilon as f32,
+            activation: activation(config, keys.activation, Activation::Gelu)?,
+        })
+    }
+
+    /// What follows the model in its folder; its pooling must take what the model gives.
+    pub(super) fn sentence(&self, config: &Config) -> Result<Option<Sentence>> {
+        let sentence = config.sentence().cloned();
+        let width = sentence.as_ref().and_then(|sentence| sentence.width);
+        if let Some(width) = width.filter(|&width| width != self.hidden) {
+            let found =
+                format!("tokens have {} values, and its pooling takes {width}", self.hidden);
+            return Err(Error::input(config.place(), found, "give the files of one model"));
+        }
+        Ok(sentence)
+    }
+
+    /// The layers, from the first to the last.
+    pub(super) fn layers(&self, c: &mut Checkpoint<'_>, names: &Names) -> Vec<Layer> {
+        (0..self.count).map(|number| self.layer(c, names, number)).collect()
+    }
+
+    fn layer(&self, c: &mut Checkpoint<'_>, names: &Names, number: usize) -> Layer {
+        let (hidden, inner, head_dim) = (self.hidden, self.inner, self.hidden / self.heads);
+        let name = |part: &str| format!("{}.{number}.{part}", names.layer);
+        let dense = |c: &mut Checkpoint<'_>, part, shape| linear(c, &name(part), shape, true);
+        let attention = Attention {
+            heads: self.heads,
+            kv_heads: self.heads,
+            head_dim,
+            qkv: Qkv::Split(names.qkv.map(|part| dense(c, part, [hidden, hidden]))),
+            out: dense(c, names.out, [hidden, hidden]),
+            q_norm: None,
+            k_norm: None,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: None,
+            window: None,
+            rope: None,
+        };
+        let attention_norm = self.norm(c, &name(names.attention_norm));
+        let mlp = Mlp::Plain {
+            up: dense(c, names.up, [hidden, inner]),
+            down: dense(c, names.down, [inner, hidden]),
+            activation: self.activation,
+        };
+        let mlp_norm = self.norm(c, &name(names.norm));
+        Layer { attention, attention_norm, mlp, mlp_norm }
+    }
+
+    /// A norm, whose parts older checkpoints call gamma and beta.
+    pub(super) fn norm(&self, c: &mut Checkpoint<'_>, name: &str) -> Norm {
+        let old = c.has(&format!("{name}.gamma"));
+        let [weight, bias] = if old { ["gamma", "beta"] } else { ["weight", "bias"] };
+        let mut part = |part: &str| c.take(&format!("{name}.{part}"), &[self.hidden]);
+        Norm {
+            kind: NormKind::Layer,
+            weight: part(weight),
+            bias: Some(part(bias)),
+            epsilon: self.epsilon,
+            size: self.hidden,
+        }
+    }
+}
+
+/// Whether the weights have a head that classifies texts, by the class that wrote them. In a folder of
+/// sentence-transformers heads are never used.
+pub(super) fn classifies(config: &Config) -> Result<bool> {
+    let classes = config.optional_words("architectures")?.unwrap_or_default();
+    let classifies = classes.iter().any(|class| class.ends_with("ForSequenceClassification"));
+    Ok(classifies && config.sentence().is_none())
+}
+
+/// How many labels a classifier tells apart.
+pub(super) fn labels(config: &Config) -> Result<usize> {
+    let named = config.entries("id2label")?.filter(|&labels| labels > 0);
+    match named {
+        Some(labels) => {
+            config.has("num_labels");
+            Ok(labels)
+        }
+        None => config.size_or("num_labels", 2),
+    }
+}
+
+/// The layer `NAME` from hidden values to the labels.
+pub(super) fn to_labels(
+    c: &mut Checkpoint<'_>,
+    name: &str,
+    hidden: usize,
+    labels: usize,
+) -> Linear {
+    Linear {
+        weight: c.take_whole(&format!("{name}.weight"), &[labels, hidden]),
+        bias: Some(c.take_whole(&format!("{name}.bias"), &[labels])),
+        shape: [hidden, labels],
+    }
+}

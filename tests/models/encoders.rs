@@ -1,0 +1,141 @@
+//! Encoders: hidden values and every output, by themselves and padded.
+
+use super::{Expected, apart, folder, int_tensor, storages, values};
+use std::collections::BTreeMap;
+use std::path::Path;
+use twolane::graph::{DataType, Function, Program};
+use twolane::model::Whole;
+use twolane::model::architectures::Model;
+use twolane::model::config::Config;
+use twolane::model::emit::Weights;
+use twolane::model::encoder::{self, Options, Sentence};
+use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensors};
+use twolane::source::Source;
+use twolane::target::Target;
+
+/// Folders, and the outputs of their packages.
+const ENCODERS: [(&str, &[&str]); 6] = [
+    ("bert", &["last_hidden_state", "pooler_output"]),
+    ("bert-prefix", &["last_hidden_state", "pooler_output", "logits"]),
+    ("distilbert", &["last_hidden_state"]),
+    ("roberta", &["last_hidden_state", "pooler_output"]),
+    ("sentence-bert", &["sentence_embedding"]),
+    ("sentence-roberta", &["sentence_embedding"]),
+];
+
+/// The model in a folder in FP32, for this target.
+fn program(folder: &Path, target: Target) -> Program {
+    let source = Source::open(folder).unwrap();
+    let sentence = Sentence::read(&|name| {
+        let found = source.beside(name)?;
+        Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
+    });
+    let (path, bytes) = source.config().unwrap();
+    let config = Config::parse(&path.display().to_string(), bytes).unwrap();
+    let config = config.with_sentence(sentence.unwrap());
+    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
+    let whole = Whole::describe(&config, tensors, None).unwrap().unwrap();
+    let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
+    let Model::Encoder(described) = &whole.model else { panic!("no encoder") };
+    let context = described.longest;
+    let options = Options { float: DataType::Float32, target, context };
+    encoder::build(described, &weights, &options).unwrap()
+}
+
+/// What the function takes for a text of `count` tokens, padded to the length of `ids`.
+fn inputs(function: &Function, ids: &[i32], count: usize) -> Tensors {
+    let shape = [1, ids.len()];
+    let mask: Vec<i32> = (0..ids.len()).map(|at| i32::from(at < count)).collect();
+    let mut inputs = Tensors::from([
+        ("input_ids".to_owned(), int_tensor(&shape, ids)),
+        ("attention_mask".to_owned(), int_tensor(&shape, &mask)),
+    ]);
+    if function.inputs.len() == 3 {
+        inputs.insert("token_type_ids".into(), int_tensor(&shape, &vec![0; ids.len()]));
+    }
+    inputs
+}
+
+/// Outputs by the definition, with hidden values on the way as `hidden.N`.
+fn evaluate(function: &Function, inputs: &Tensors) -> BTreeMap<String, Vec<f32>> {
+    let mut seen = BTreeMap::new();
+    let mut observe = |step: &twolane::runtime::reference::Step<'_>| {
+        for &id in &step.operation.outputs {
+            let name = function.value(id).name.as_str();
+            let layer = name.strip_prefix("layers_").and_then(|n| n.strip_suffix("_mlp_norm"));
+            let number = match (name, layer) {
+                ("embedded_norm", _) => 0,
+                // Of three layers.
+                ("last_hidden_state", _) => 3,
+                (_, Some(layer)) => layer.parse::<usize>().unwrap() + 1,
+                (_, None) => continue,
+            };
+            seen.insert(format!("hidden.{number}"), values(step.value(id).unwrap()));
+        }
+        Ok(())
+    };
+    let outputs = Reference::default();
+    let outputs = outputs.evaluate(function, inputs, &mut Tensors::new(), &mut observe).unwrap();
+    seen.extend(outputs.iter().map(|(name, tensor)| (name.clone(), values(tensor))));
+    seen
+}
+
+#[test]
+fn hidden_values_and_outputs_are_those_of_transformers_alone_and_padded() {
+    for (name, outputs) in ENCODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let (ids, mask) = (expected.ints("input_ids"), expected.ints("attention_mask"));
+        for target in [Target::Ios16, Target::Ios18] {
+            let program = program(&folder, target);
+            let function = &program.functions["main"];
+            let named: Vec<_> =
+                function.outputs.iter().map(|o| function.value(o.value).name.as_str()).collect();
+            assert_eq!(named, outputs, "{name}");
+            let (mut worst, mut compared) = (0.0_f32, 0);
+            for (row, (ids, mask)) in ids.chunks(12).zip(mask.chunks(12)).enumerate() {
+                let count = mask.iter().filter(|&&shown| shown == 1).count();
+                for length in [count, 12] {
+                    let inputs = inputs(function, &ids[..length], count);
+                    let got = evaluate(function, &inputs);
+                    for (output, got) in &got {
+                        let want = expected.floats(output).unwrap();
+                        let want = &want[row * want.len() / 2..][..want.len() / 2];
+                        // Of a text by itself, transformers computed these tokens beside padding.
+                        worst = worst.max(apart(got, &want[..got.len()]));
+                        compared += 1;
+                    }
+                    let shapes = inputs.keys().map(|name| (name.clone(), vec![1, length]));
+                    let shapes: Shapes = shapes.collect();
+                    let mut fast = Tensors::new();
+                    let mut prepared = Cpu.prepare(function, &shapes).unwrap();
+                    prepared.run(&inputs, &mut Tensors::new(), &mut fast).unwrap();
+                    for output in outputs {
+                        worst = worst.max(apart(&values(&fast[*output]), &got[*output]));
+                    }
+                }
+            }
+            assert_eq!(compared, 4 * (4 + outputs.len()), "{name}");
+            println!("{name} {target}: {worst:.1e}");
+            assert!(worst <= 1e-5, "{name} {target}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_the_mask_changes_nothing() {
+    for (name, outputs) in ENCODERS {
+        let program = program(&folder(name), Target::Ios18);
+        let function = &program.functions["main"];
+        let text = [5, 17, 60, 33, 8];
+        let of = |padding: &[i32]| {
+            let ids = [&text[..], padding].concat();
+            evaluate(function, &inputs(function, &ids, text.len()))
+        };
+        let (alone, padded) = (of(&[]), of(&[2, 95, 1, 0]));
+        for output in outputs {
+            let (got, want) = (&padded[*output], &alone[*output]);
+            assert!(apart(&got[..want.len()], want) <= 1e-6, "{name}, {output}");
+        }
+    }
+}
