@@ -7,6 +7,7 @@
 //! | way | [`pipeline`] | read → plan → quantize → lay out → write → report |
 //! | | [`validate`] | a package beside its source: weights, layers, outputs, speed; golden vectors |
 //! | | [`generate`] | text from a language model, token by token |
+//! | | [`embed`] | texts as vectors |
 //! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
 //! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
@@ -27,6 +28,7 @@
 //!
 //! The words of the command line live in the binary, `quantize`.
 
+pub mod embed;
 mod error;
 pub mod execute;
 pub mod generate;

@@ -427,3 +427,138 @@ fn whatever_the_main_command_writes_runs_layer_by_layer_and_validates() {
         assert_eq!(ran.len(), functions, "{words:?}");
     }
 }
+
+fn tiny(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tiny").join(name)
+}
+
+/// The numbers of a JSON list.
+fn numbers(list: &Value) -> Vec<f32> {
+    list.as_array().expect("a list").iter().map(|x| x.as_f64().expect("a number") as f32).collect()
+}
+
+/// The ids that transformers was given, by rows, without padding.
+const ROWS: [&str; 2] = ["82,62,50,28,31,6,9,4,19,78,63,87", "49,59,93,70,61,53,55,89"];
+
+#[test]
+fn encoders_embed_ids_as_transformers_does() {
+    for (name, output, least) in [
+        ("sentence-bert", "sentence_embedding", 0.999),
+        ("sentence-roberta", "sentence_embedding", 0.999),
+        ("bert", "pooler_output", 0.998),
+    ] {
+        let expected = Source::open(tiny("expected").join(format!("{name}.safetensors"))).unwrap();
+        let want = floats(&expected, output);
+        let input = tiny(name).display().to_string();
+        for (scheme, least) in [("float16", 0.99999), ("linear-int8", least), ("palette-6", 0.99)] {
+            let bench = Bench::new();
+            let said = bench.run(&[&input, "-o", "q", "--quiet", "--scheme", scheme]);
+            assert_eq!(said.code, 0, "{name}: {}", said.err);
+            let mut words = vec!["embed", "q"];
+            words.extend(ROWS.iter().flat_map(|row| ["--ids", row]));
+            let found = bench.json(&words);
+            assert_eq!(found["output"], output);
+            let got: Vec<_> = (0..2).map(|i| numbers(&found["texts"][i]["embedding"])).collect();
+            for (row, want) in want.chunks(want.len() / 2).enumerate() {
+                let near = twolane::embed::cosine(&got[row], want);
+                println!("{name} {scheme}: {near:.6}");
+                assert!(near >= least, "{name} {scheme}: {near}");
+            }
+            let near = found["similarities"][0][1].as_f64().unwrap();
+            assert_eq!(near, twolane::embed::cosine(&got[0], &got[1]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn folders_of_sentence_transformers_stay_whole_beside_their_package() {
+    let bench = Bench::new();
+    let input = tiny("sentence-roberta");
+    let said = bench.run(&[input.to_str().unwrap(), "-o", "q", "--quiet"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for name in [
+        "config.json",
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+    ] {
+        let (copy, own) = (bench.path("q").join(name), input.join(name));
+        assert_eq!(fs::read(copy).unwrap(), fs::read(own).unwrap(), "{name}");
+    }
+    let said = bench.run(&["run", "q"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    // Of 24 positions, the folder uses 20.
+    let said = bench.run(&[input.to_str().unwrap(), "-o", "r", "--context", "21"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("the 20 tokens"), "{}", said.err);
+}
+
+/// A tokenizer of words, which asks for texts of 4 tokens, cut and padded.
+const TOKENIZER: &str = r#"{"version": "1.0",
+    "truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0},
+    "padding": {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+    "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": {"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+            "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+    "decoder": null, "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab":
+        {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "the": 4, "cat": 5, "query": 6, ":": 7}}}"#;
+
+#[test]
+fn texts_are_prepared_as_their_folder_says() {
+    let bench = Bench::new();
+    let (from, to) = (tiny("sentence-bert"), bench.path("model"));
+    fs::create_dir_all(to.join("1_Pooling")).unwrap();
+    for name in ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"] {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    fs::write(to.join("tokenizer.json"), TOKENIZER).unwrap();
+    let about = r#"{"max_seq_length": 8, "do_lower_case": true}"#;
+    fs::write(to.join("sentence_bert_config.json"), about).unwrap();
+    let prompts = r#"{"prompts": {"query": "query: "}, "default_prompt_name": "query"}"#;
+    fs::write(to.join("config_sentence_transformers.json"), prompts).unwrap();
+    assert_eq!(bench.run(&["model", "-o", "q", "--quiet"]).code, 0);
+    fs::write(bench.path("more.txt"), "\nthe cat the cat the cat\n").unwrap();
+    let words = ["embed", "q", "--text", "The CAT", "--file", "more.txt", "--ids", "2,6,7,4,5,3"];
+    let found = bench.json(&words);
+    assert_eq!(numbers(&found["texts"][0]["ids"]), [2.0, 6.0, 7.0, 4.0, 5.0, 3.0]);
+    assert_eq!(found["texts"][0]["embedding"], found["texts"][2]["embedding"]);
+    let cut = numbers(&found["texts"][1]["ids"]);
+    assert_eq!(cut, [2.0, 6.0, 7.0, 4.0, 5.0, 4.0, 5.0, 3.0], "the end stays");
+    let said = bench.run(&words);
+    assert!(said.err.contains("1 of the texts are longer than 8 tokens"), "{}", said.err);
+    let table: Vec<_> = said.out.lines().collect();
+    assert_eq!(table.len(), 4 + 1 + 4, "{}", said.out);
+    assert!(table[1].starts_with("1  The CAT") && table[1].contains("1.0000"), "{}", said.out);
+    assert!(table[6].starts_with("     1  1.0000"), "{}", said.out);
+}
+
+#[test]
+fn packages_of_another_kind_name_the_command_for_them() {
+    let bench = Bench::new();
+    for (name, to) in [("sentence-bert", "encoder"), ("qwen3", "decoder"), ("distilbert", "tokens")]
+    {
+        let input = tiny(name).display().to_string();
+        let said = bench.run(&[&input, "-o", to, "--quiet", "--target", "ios16"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    let refused = |words: &[&str], code: i32, why: &str| {
+        let said = bench.run(words);
+        assert_eq!(said.code, code, "{words:?}: {}", said.err);
+        assert!(said.err.contains(why), "{words:?}: {}", said.err);
+    };
+    refused(&["generate", "encoder", "--ids", "1"], 3, "`quantize embed`");
+    refused(&["embed", "decoder", "--ids", "1"], 3, "`quantize generate`");
+    refused(&["embed", "tokens", "--ids", "1"], 3, "gives last_hidden_state");
+    refused(&["embed", "encoder"], 2, "give --text, --file or --ids");
+    refused(&["embed", "encoder", "--text", "x"], 2, "tokenizer.json");
+    refused(&["embed", "encoder", "--ids", "1,x"], 2, "--ids");
+    refused(&["embed", "encoder", "--ids", "96"], 3, "96");
+    let long = vec!["1"; 21].join(",");
+    refused(&["embed", "encoder", "--ids", &long], 2, "21 tokens are more than the 20");
+}

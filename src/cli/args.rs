@@ -25,6 +25,8 @@ Examples:
       one function of the package, on this machine
   quantize generate model-linear-int8/ --prompt 'Once upon a time'
       what a language model makes of it
+  quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten'
+      an encoder's vectors, and how near they are
 
 Schemes:
   linear-int8, linear-int4    w ~ scale * (code - zero point)
@@ -55,7 +57,8 @@ interrupted (nothing is left behind)";
     version,
     override_usage = "quantize [OPTIONS] INPUT\n       quantize inspect [OPTIONS] PATH\n       \
                       quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE\n       \
-                      quantize generate [OPTIONS] PACKAGE",
+                      quantize generate [OPTIONS] PACKAGE\n       \
+                      quantize embed [OPTIONS] PACKAGE",
     after_help = "See `quantize --help` for schemes and examples",
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
@@ -170,6 +173,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Continue a text with a language model's package, on this machine
     Generate(Generate),
+    /// Turn texts into vectors with an encoder's package, on this machine
+    Embed(Embed),
     /// Print a shell's completion script
     #[command(hide = true)]
     Completions {
@@ -297,6 +302,46 @@ pub(crate) struct Generate {
     /// Who evaluates: cpu or reference [default: cpu]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) on: Option<Engine>,
+}
+
+/// Texts as vectors.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A text becomes the package's `sentence_embedding`, which folders of sentence-transformers have, else
+its `pooler_output`. Texts get the folder's own treatment first: its default prompt, lower case where
+it asks for that, the tokens that its tokenizer adds, and no more tokens than it takes.
+
+Examples:
+  quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten' --text 'a house'
+  quantize embed model-linear-int8/ --file questions.txt --json
+  quantize embed model.mlpackage --ids 101,1037,4937,102")]
+pub(crate) struct Embed {
+    /// The package of an encoder, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// A text; needs the tokenizer.json that quantize puts beside the package. May be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Vec<String>,
+    /// More texts, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A text as token ids with commas between, those around it included. May be repeated
+    #[arg(long, value_name = "LIST")]
+    pub(crate) ids: Vec<Ids>,
+    /// Who evaluates: cpu or reference [default: cpu]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+}
+
+/// Token ids with commas between.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids(pub(crate) Vec<i32>);
+
+impl std::str::FromStr for Ids {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        word.split(',').map(|id| id.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// A package beside its source.

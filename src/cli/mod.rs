@@ -2,6 +2,7 @@
 
 mod args;
 mod convert;
+mod embed;
 mod exit;
 mod generate;
 mod inspect;
@@ -102,6 +103,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Validate(args)) => validate::run(&args, &global),
         Some(Command::Run(args)) => run::run(&args, &global),
         Some(Command::Generate(args)) => generate::run(&args, &global),
+        Some(Command::Embed(args)) => embed::run(&args, &global),
         Some(Command::Completions { shell }) => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "quantize", &mut script);
@@ -125,7 +127,7 @@ fn man(of: Option<&str>) -> anyhow::Result<Vec<u8>> {
             Some(sub) => sub.clone(),
             None => {
                 return Err(Error::Usage(format!(
-                    "there is no subcommand `{name}`; use inspect, validate, run or generate"
+                    "there is no subcommand `{name}`; use inspect, validate, run, generate or embed"
                 ))
                 .into());
             }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use tokenizers::{
-    DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper, Tokenizer,
+    DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessor,
+    PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TruncationParams,
 };
 use twolane::{Error, Result};
 
@@ -25,13 +25,15 @@ pub(super) fn beside(package: &Path) -> Result<Tokenizer> {
             package.display()
         )));
     };
-    Tokenizer::from_file(place).map_err(|why| {
-        Error::input(
-            place.display().to_string(),
-            why.to_string(),
-            "give the model's own tokenizer.json",
-        )
-    })
+    let unreadable = |why: tokenizers::Error| {
+        let remedy = "give the model's own tokenizer.json";
+        Error::input(place.display().to_string(), why.to_string(), remedy)
+    };
+    let mut tokenizer = Tokenizer::from_file(place).map_err(unreadable)?;
+    // The file may ask for texts of one length, as training did; what is too long shows later.
+    tokenizer.with_truncation(None).map_err(unreadable)?;
+    tokenizer.with_padding(None);
+    Ok(tokenizer)
 }
 
 /// A text as ids, with the tokens that the model expects around it.
@@ -44,6 +46,34 @@ pub(super) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<i32>> {
     };
     let encoded = tokenizer.encode(text, true).map_err(refused)?;
     Ok(encoded.get_ids().iter().map(|&id| id as i32).collect())
+}
+
+/// A text as at most `most` ids, and whether its end was cut off for that. The tokens around it stay.
+///
+/// # Errors
+/// As [`encode`]; [`Error::Usage`] where those tokens alone are too many.
+pub(super) fn encode_up_to(
+    tokenizer: &Tokenizer,
+    text: &str,
+    most: usize,
+) -> Result<(Vec<i32>, bool)> {
+    let ids = encode(tokenizer, text)?;
+    if ids.len() <= most {
+        return Ok((ids, false));
+    }
+    let around = tokenizer.get_post_processor().map_or(0, |post| post.added_tokens(false));
+    if around >= most {
+        return Err(Error::Usage(format!(
+            "the tokenizer puts {around} tokens around a text, and the package takes {most}; convert \
+             with a larger --context"
+        )));
+    }
+    let mut cutting = tokenizer.clone();
+    let to = TruncationParams { max_length: most, ..TruncationParams::default() };
+    cutting.with_truncation(Some(to)).map_err(|why| {
+        Error::input("the tokenizer", why.to_string(), "give the model's own tokenizer.json")
+    })?;
+    Ok((encode(&cutting, text)?, true))
 }
 
 /// Ids as text, piece by piece: a token may be a part of a character, and the space before it may depend

@@ -35,7 +35,8 @@ const PASSES: &[(&str, &[&str])] = &[
 /// | FP16, FP32 | sums of twelve uniform numbers less six: nearly standard normal, rounded to the type |
 /// | image | whole numbers from 0 to 255 |
 /// | optional | its default value |
-/// | integers | uniform over the rows of the table that they choose from (`gather`, `one_hot`); 0 where none is found |
+/// | integers called `attention_mask` | 1: every token is one |
+/// | other integers | uniform over the rows of the table that they choose from (`gather`, `one_hot`); 0 where none is found |
 /// | flags | true or false |
 ///
 /// `seed` tells functions apart, and samples.
@@ -64,6 +65,7 @@ fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Resul
     }
     let (ty, shape, elements) = sized(function, feature)?;
     let mut numbers = Numbers::new(seed);
+    let is_mask = function.value(feature.value).name == "attention_mask";
     Ok(match ty.dtype {
         dtype @ (DataType::Float16 | DataType::Float32) => {
             let draw = || match (feature.image, dtype) {
@@ -79,6 +81,9 @@ fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Resul
         | DataType::Int16
         | DataType::UInt16
         | DataType::Int32) => {
+            if is_mask {
+                return Ok(Tensor::int(dtype, array(&shape, elements, || 1)?));
+            }
             // Every type holds the numbers below 128.
             let bits = dtype.bits().ok_or("it has no width")?.min(31) - 1;
             let rows = rows(function, feature.value).unwrap_or(1).clamp(1, 1 << bits.max(7));

@@ -96,7 +96,7 @@ impl Session {
             return Err(Error::input(
                 "the package",
                 "no function takes tokens [1, T], a position [1] and a mask [1, 1, T, context], or a whole text [1, T]",
-                "give the package of a language model",
+                "give the package of a language model; an encoder's is for `quantize embed`",
             ));
         }
         let form = Form::Steps { functions, states: Tensors::new() };
@@ -283,7 +283,11 @@ fn roles(function: &Function) -> Option<(Roles, Tokens)> {
                     Sizes::Ranges(ranges) => ranges.get(1).map(|range| range.high),
                     Sizes::Enumerated(_) | Sizes::Fixed => None,
                 };
-                ids = Some((value.name.clone(), *tokens, most));
+                let first = ids.replace((value.name.clone(), *tokens, most));
+                // An encoder also takes which tokens are none.
+                if first.is_some() {
+                    return None;
+                }
             }
             (DataType::Int32, [Dim::Fixed(1)]) => position = Some(value.name.clone()),
             (_, [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(_), Dim::Fixed(context)]) if is_float => {

@@ -1,0 +1,160 @@
+//! `quantize embed`: texts as vectors, and how near they are.
+
+use super::args::{Embed, Global};
+use super::{screen, tokenizer};
+use std::fs;
+use std::process::ExitCode;
+use twolane::embed::{Embedder, cosine};
+use twolane::execute::Engine;
+use twolane::model::{LOWER_CASE, PROMPT};
+use twolane::runtime::Mode;
+use twolane::source::Package;
+use twolane::text::{Column, Table};
+use twolane::{Error, Result};
+
+/// Numbers of a vector that a terminal shows.
+const SHOWN: usize = 6;
+
+/// Embeds texts, and prints their vectors and similarities.
+pub(super) fn run(args: &Embed, global: &Global) -> anyhow::Result<ExitCode> {
+    let package = Package::open(&args.package)?;
+    let program = &package.program;
+    let Some(function) = program.functions.get(&program.default_function) else {
+        return Err(Error::bug(&program.default_function, "no function").into());
+    };
+    let engine = args.on.unwrap_or(Engine::Cpu);
+    let mut embedder = Embedder::open(function, engine.backend(Mode::F32))?;
+    let texts = texts(args, &package, embedder.context(), global.quiet)?;
+    let mut embedded = Vec::with_capacity(texts.len());
+    for Text { text, ids } in texts {
+        let embedding = embedder.embed(&ids)?;
+        embedded.push(Embedded { text, ids, embedding });
+    }
+    let document = Document {
+        output: embedder.output(),
+        similarities: similarities(&embedded),
+        texts: embedded,
+    };
+    if global.json {
+        screen::write_json(&document)?;
+    } else {
+        screen::write(document.tables().as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A text, if it was given as such, and its tokens.
+struct Text {
+    text: Option<String>,
+    ids: Vec<i32>,
+}
+
+/// What is to be embedded, in the order given: texts, lines of the file, ids.
+fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result<Vec<Text>> {
+    let mut given = args.text.clone();
+    if let Some(path) = &args.file {
+        let name = path.display().to_string();
+        let lines = fs::read_to_string(path).map_err(|why| Error::io("read", &name, why))?;
+        given.extend(lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+    }
+    let mut texts = Vec::new();
+    if !given.is_empty() {
+        let tokenizer = tokenizer::beside(&args.package)?;
+        let about = &package.program.metadata.user;
+        let lower_case = about.get(LOWER_CASE).is_some_and(|value| value == "true");
+        let prompt = about.get(PROMPT).map_or("", String::as_str);
+        let mut cut = 0;
+        for text in given {
+            let mut prepared = format!("{prompt}{text}");
+            if lower_case {
+                prepared = prepared.to_lowercase();
+            }
+            let (ids, was_cut) = tokenizer::encode_up_to(&tokenizer, &prepared, context)?;
+            cut += usize::from(was_cut);
+            texts.push(Text { text: Some(text), ids });
+        }
+        if cut > 0 && !quiet {
+            eprintln!(
+                "{cut} of the texts are longer than {context} tokens: their ends are cut off"
+            );
+        }
+    }
+    texts.extend(args.ids.iter().map(|ids| Text { text: None, ids: ids.0.clone() }));
+    if texts.is_empty() {
+        return Err(Error::Usage("there is no text to embed; give --text, --file or --ids".into()));
+    }
+    Ok(texts)
+}
+
+/// The cosine of each text with each.
+fn similarities(texts: &[Embedded]) -> Vec<Vec<f64>> {
+    let row = |a: &Embedded| texts.iter().map(|b| cosine(&a.embedding, &b.embedding)).collect();
+    texts.iter().map(row).collect()
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    output: &'a str,
+    texts: Vec<Embedded>,
+    /// Cosines, row by row.
+    similarities: Vec<Vec<f64>>,
+}
+
+/// A text and its vector.
+#[derive(serde::Serialize)]
+struct Embedded {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    ids: Vec<i32>,
+    embedding: Vec<f32>,
+}
+
+impl Document<'_> {
+    /// The vectors' beginnings, and for several texts how near they are.
+    fn tables(&self) -> String {
+        let mut vectors = Table::new(vec![
+            Column::right("#"),
+            Column::left("text").cut_to(12),
+            Column::right("tokens"),
+            Column::right("length"),
+            Column::left(self.output.to_owned()),
+        ]);
+        for (number, text) in self.texts.iter().enumerate() {
+            let shown = text.text.clone().unwrap_or_else(|| listed(&text.ids));
+            let squares = text.embedding.iter().map(|&x| f64::from(x) * f64::from(x));
+            vectors.row(vec![
+                (number + 1).to_string(),
+                shown,
+                text.ids.len().to_string(),
+                format!("{:.4}", squares.sum::<f64>().sqrt()),
+                beginning(&text.embedding),
+            ]);
+        }
+        let mut told = vectors.render(screen::width());
+        if self.texts.len() > 1 {
+            let headings = (1..=self.texts.len()).map(|n| Column::right(n.to_string()));
+            let mut near =
+                Table::new([Column::right("cosine")].into_iter().chain(headings).collect());
+            for (number, row) in self.similarities.iter().enumerate() {
+                let cells = row.iter().map(|cosine| format!("{cosine:.4}"));
+                near.row([(number + 1).to_string()].into_iter().chain(cells).collect());
+            }
+            told.push('\n');
+            told.push_str(&near.render(screen::width()));
+        }
+        told
+    }
+}
+
+fn listed(ids: &[i32]) -> String {
+    let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+    ids.join(",")
+}
+
+/// The first numbers of a vector, and how many there are.
+fn beginning(vector: &[f32]) -> String {
+    let numbers: Vec<String> = vector.iter().take(SHOWN).map(|x| format!("{x:.4}")).collect();
+    let more = if vector.len() > SHOWN { ", …" } else { "" };
+    format!("[{}{more}] ({})", numbers.join(", "), vector.len())
+}

@@ -1,0 +1,178 @@
+//! Texts as vectors: an encoder's package, on any machine.
+//!
+//! What the function takes shows in its features:
+//!
+//! | feature | type |
+//! |---|---|
+//! | ids, `input_ids` | INT32 `[1, T]` |
+//! | mask, `attention_mask` | INT32 `[1, T]`, 1 for a token and 0 for padding |
+//! | types, `token_type_ids` (some) | INT32 `[1, T]` |
+//! | vector: `sentence_embedding`, else `pooler_output` | float `[1, D]` |
+
+use crate::graph::{DataType, Feature, Function, Sizes, ValueType};
+use crate::runtime::{Backend, Prepared, Shapes, Tensor, Tensors};
+use crate::{Error, Result};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+/// Tokens by which texts are padded: the function is prepared once for each length.
+const STRIDE: usize = 32;
+
+/// Outputs that are vectors of a text, the best first.
+const VECTORS: [&str; 2] = ["sentence_embedding", "pooler_output"];
+
+const IDS: &str = "input_ids";
+const MASK: &str = "attention_mask";
+const TYPES: &str = "token_type_ids";
+
+/// An encoder's package.
+pub struct Embedder {
+    function: Function,
+    /// The output that is the vector.
+    vector: &'static str,
+    context: usize,
+    backend: Box<dyn Backend>,
+    /// The function by the lengths of texts.
+    lengths: BTreeMap<usize, Box<dyn Prepared>>,
+}
+
+impl std::fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedder").field("vector", &self.vector).finish_non_exhaustive()
+    }
+}
+
+impl Embedder {
+    /// Opens an encoder's function.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a function that is none, or that has no vector of a whole text.
+    pub fn open(function: &Function, backend: Box<dyn Backend>) -> Result<Self> {
+        let wrong = |found: String, remedy: &str| Error::input("the package", found, remedy);
+        let Some(context) = context(function) else {
+            return Err(wrong(
+                format!("its function takes no {IDS} [1, T] with an {MASK} beside it"),
+                "give the package of an encoder; a language model's is for `quantize generate`",
+            ));
+        };
+        let outputs: Vec<&str> =
+            function.outputs.iter().map(|o| function.value(o.value).name.as_str()).collect();
+        let Some(vector) = VECTORS.into_iter().find(|name| outputs.contains(name)) else {
+            return Err(wrong(
+                format!("it gives {} and no vector of a whole text", outputs.join(", ")),
+                "convert a folder of sentence-transformers, which says how tokens are pooled, or \
+                 see its outputs with `quantize run`",
+            ));
+        };
+        let (function, lengths) = (function.clone(), BTreeMap::new());
+        Ok(Self { function, vector, context, backend, lengths })
+    }
+
+    /// How long a text may be, in tokens.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// The output that is a text's vector.
+    pub fn output(&self) -> &str {
+        self.vector
+    }
+
+    /// The vector of a text.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for no tokens, or more than there is room for; [`Error::Input`] for a vector
+    /// that is not finite; as [`Backend::prepare`] and [`Prepared::run`].
+    pub fn embed(&mut self, ids: &[i32]) -> Result<Vec<f32>> {
+        let (count, context) = (ids.len(), self.context);
+        if count == 0 {
+            return Err(Error::Usage("there is no token to embed; give a text".into()));
+        }
+        if count > context {
+            return Err(Error::Usage(format!(
+                "{count} tokens are more than the {context} that the package takes; shorten the text"
+            )));
+        }
+        let length = count.next_multiple_of(STRIDE).min(context);
+        let row = |value: &dyn Fn(usize) -> i32| {
+            let values = ArrayD::from_shape_fn(vec![1, length], |at| value(at[1]));
+            Tensor::int(DataType::Int32, values)
+        };
+        let one = |feature: &Feature| {
+            let name = self.function.value(feature.value).name.clone();
+            let tensor = match name.as_str() {
+                IDS => row(&|at| ids.get(at).copied().unwrap_or(0)),
+                MASK => row(&|at| i32::from(at < count)),
+                // One text alone is of type 0.
+                _ => row(&|_| 0),
+            };
+            (name, tensor)
+        };
+        let inputs: Tensors = self.function.inputs.iter().map(one).collect();
+        let prepared = match self.lengths.entry(length) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                let shapes = inputs.keys().map(|name| (name.clone(), vec![1, length]));
+                let shapes: Shapes = shapes.collect();
+                new.insert(self.backend.prepare(&self.function, &shapes)?)
+            }
+        };
+        let mut outputs = Tensors::new();
+        prepared.run(&inputs, &mut Tensors::new(), &mut outputs)?;
+        let vector = outputs.get(self.vector).and_then(Tensor::as_float);
+        let vector = vector.ok_or_else(|| Error::bug(self.vector, "is no float tensor"))?;
+        let vector: Vec<f32> = vector.iter().copied().collect();
+        match vector.iter().find(|x| !x.is_finite()) {
+            None => Ok(vector),
+            Some(x) => Err(Error::input(
+                self.vector,
+                format!("holds {x}"),
+                "a value overflowed FP16 on the way; find where with `quantize validate`",
+            )),
+        }
+    }
+}
+
+/// The longest text of an encoder's function; `None` for any other function.
+fn context(function: &Function) -> Option<usize> {
+    let mut context = None;
+    let mut masked = false;
+    for feature in &function.inputs {
+        let value = function.value(feature.value);
+        let ValueType::Tensor(ty) = &value.ty else { return None };
+        if ty.dtype != DataType::Int32 || ty.rank() != 2 {
+            return None;
+        }
+        match value.name.as_str() {
+            IDS => {
+                let Sizes::Ranges(ranges) = &feature.sizes else { return None };
+                context = ranges.get(1).map(|range| range.high);
+            }
+            MASK => masked = true,
+            TYPES => {}
+            _ => return None,
+        }
+    }
+    context.filter(|_| masked)
+}
+
+/// The cosine of the angle between two vectors of one length; 0 where one of them is zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+    };
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosines_do_not_depend_on_lengths() {
+        assert!((cosine(&[1.0, 0.0], &[3.0, 3.0]) - 0.5_f64.sqrt()).abs() < 1e-12);
+        assert!((cosine(&[1e-20, 0.0], &[-2.0, 0.0]) + 1.0).abs() < 1e-12);
+        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 2.0]), 0.0);
+    }
+}
