@@ -43,15 +43,19 @@ impl std::fmt::Debug for Embedder {
 }
 
 impl Embedder {
-    /// Opens an encoder's function.
+    /// Opens an encoder: the first function that is one.
     ///
     /// # Errors
-    /// [`Error::Input`] for a function that is none, or that has no vector of a whole text.
-    pub fn open(function: &Function, backend: Box<dyn Backend>) -> Result<Self> {
+    /// [`Error::Input`] where none is, or where it has no vector of a whole text.
+    pub fn open<'f>(
+        candidates: impl IntoIterator<Item = &'f Function>,
+        backend: Box<dyn Backend>,
+    ) -> Result<Self> {
         let wrong = |found: String, remedy: &str| Error::input("the package", found, remedy);
-        let Some(context) = context(function) else {
+        let mut encoders = candidates.into_iter().filter_map(|f| Some((f, context(f)?)));
+        let Some((function, context)) = encoders.next() else {
             return Err(wrong(
-                format!("its function takes no {IDS} [1, T] with an {MASK} beside it"),
+                format!("no function takes {IDS} [1, T] with an {MASK} beside it"),
                 "give the package of an encoder; a language model's is for `quantize generate`",
             ));
         };

@@ -18,12 +18,9 @@ const SHOWN: usize = 6;
 /// Embeds texts, and prints their vectors and similarities.
 pub(super) fn run(args: &Embed, global: &Global) -> anyhow::Result<ExitCode> {
     let package = Package::open(&args.package)?;
-    let program = &package.program;
-    let Some(function) = program.functions.get(&program.default_function) else {
-        return Err(Error::bug(&program.default_function, "no function").into());
-    };
+    let functions = package.program.functions.values();
     let engine = args.on.unwrap_or(Engine::Cpu);
-    let mut embedder = Embedder::open(function, engine.backend(Mode::F32))?;
+    let mut embedder = Embedder::open(functions, engine.backend(Mode::F32))?;
     let texts = texts(args, &package, embedder.context(), global.quiet)?;
     let mut embedded = Vec::with_capacity(texts.len());
     for Text { text, ids } in texts {
