@@ -11,16 +11,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use twolane::execute::Engine;
+use twolane::generate::{Sampler, Session, generate};
 use twolane::graph::weight::{Operand, Storage};
 use twolane::graph::{DataType, Function, Program};
 use twolane::model::Whole;
 use twolane::model::architectures::Model;
 use twolane::model::config::Config;
+use twolane::model::decoder::ane::Host;
 use twolane::model::decoder::{self, Names, Options, Style};
 use twolane::model::emit::Weights;
 use twolane::model::parameters::Parameter;
 use twolane::pipeline::{Job, prepare};
-use twolane::plan::{self, Output};
+use twolane::plan::{self, Kv, Output};
 use twolane::runtime::{Backend, Cpu, Mode, Reference, Tensor, Tensors};
 use twolane::source::{Package, Source};
 use twolane::target::Target;
@@ -47,7 +49,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// FP32, with states or without: what a model computes before it is rounded for a package.
-fn options(context: usize, states: bool) -> Options {
+fn options(context: usize, kv: Option<Kv>) -> Options {
     Options {
         style: Style::Gpu,
         float: DataType::Float32,
@@ -55,7 +57,8 @@ fn options(context: usize, states: bool) -> Options {
         context,
         prefill_chunk: 5,
         names: Names::TRANSFORMERS,
-        states,
+        kv,
+        argmax: false,
     }
 }
 
@@ -151,7 +154,7 @@ fn logits_and_hidden_values_are_those_of_transformers() {
         let prefixes: &[&str] = if name == "phi3-longrope" { &["short.", "long."] } else { &[""] };
         for prefix in prefixes {
             let ids = expected.ints(&format!("{prefix}ids"));
-            let program = program(&folder, &options(ids.len(), false));
+            let program = program(&folder, &options(ids.len(), None));
             let (logits, hidden) = whole(&program.functions["main"], &ids);
             let mut worst = apart(&logits, &expected.floats(&format!("{prefix}logits")).unwrap());
             let mut layers = 0;
@@ -217,7 +220,7 @@ fn any_split_of_a_text_into_steps_gives_the_same_up_to_a_full_cache() {
         let ids = expected.ints(&format!("{prefix}ids"));
         let want = expected.floats(&format!("{prefix}logits")).unwrap();
         let width = want.len() / ids.len();
-        let program = program(&folder, &options(ids.len(), true));
+        let program = program(&folder, &options(ids.len(), Some(Kv::State)));
         // The last padded step of the second begins where a whole one would pass the end.
         for split in [&[5, 5, 5, 5, 4][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2], &[1, 1, 5, 5, 5, 5, 2]] {
             assert_eq!(split.iter().sum::<usize>(), ids.len());
@@ -248,7 +251,7 @@ fn greedy_tokens_are_those_of_transformers() {
         let ids = expected.ints(&format!("{prefix}ids"));
         let want = expected.ints(&format!("{prefix}greedy"));
         let context = given + want.len();
-        let program = program(&folder, &options(context, true));
+        let program = program(&folder, &options(context, Some(Kv::State)));
         let (backend, states) = (Cpu, Tensors::new());
         let mut stepper =
             Stepper { program: &program, backend: &backend, context, states, position: 0 };
@@ -365,7 +368,7 @@ fn a_gpt2_is_also_saved_without_a_prefix_and_with_its_mask() {
     fs::copy(folder("gpt2").join("config.json"), dir.path().join("config.json")).unwrap();
     let expected = Expected::of("gpt2");
     let ids = expected.ints("ids");
-    let program = program(dir.path(), &options(ids.len(), false));
+    let program = program(dir.path(), &options(ids.len(), None));
     let (logits, _) = whole(&program.functions["main"], &ids);
     assert!(apart(&logits, &expected.floats("logits").unwrap()) <= 1e-5);
 
@@ -378,4 +381,95 @@ fn a_gpt2_is_also_saved_without_a_prefix_and_with_its_mask() {
     let refused = prepared(dir.path(), &dir.path().join("out"), "palette-4", &outputs);
     let refused = refused.map(|_| ()).unwrap_err().to_string();
     assert!(refused.contains("`h.0.attn.other` [] is left over"), "{refused}");
+}
+
+/// The forms of a package for the Neural Engine: with two functions, and with one, as below ios18.
+const ANE: [(Kv, Target); 3] =
+    [(Kv::State, Target::Ios18), (Kv::Io, Target::Ios18), (Kv::Io, Target::Ios16)];
+
+fn ane(context: usize, kv: Kv, target: Target) -> Options {
+    Options { style: Style::Ane, target, ..options(context, Some(kv)) }
+}
+
+fn session(program: &Program, backend: Box<dyn Backend>) -> Session {
+    let host = Host::of(program).unwrap().unwrap();
+    Session::open(program.functions.values(), Some(&host), backend).unwrap()
+}
+
+#[test]
+fn the_ane_style_gives_the_same_for_any_split_up_to_a_full_cache() {
+    let backends: [fn() -> Box<dyn Backend>; 2] =
+        [|| Box::new(Reference::default()), || Box::new(Cpu)];
+    for name in DECODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let prefix = if name == "phi3-longrope" { "long." } else { "" };
+        let ids = expected.ints(&format!("{prefix}ids"));
+        let want = expected.floats(&format!("{prefix}logits")).unwrap();
+        for (kv, target) in ANE {
+            let program = program(&folder, &ane(ids.len(), kv, target));
+            for backend in backends {
+                let mut session = session(&program, backend());
+                // The last step of the first and of the third is padded beyond the end.
+                for split in [&[5, 5, 5, 5, 4][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2], &[24]] {
+                    assert_eq!(split.iter().sum::<usize>(), ids.len());
+                    session.restart();
+                    let mut got = Vec::new();
+                    for &count in split {
+                        let at = session.position();
+                        let step = &ids[at..at + count];
+                        session.feed_each(step, &mut |_, row| got.extend_from_slice(row)).unwrap();
+                    }
+                    let worst = apart(&got, &want);
+                    let form = format!("{name} {kv} {target} {split:?} on {}", backend().name());
+                    assert!(worst <= 1e-5, "{form}: {worst:.1e}");
+                }
+                assert!(session.feed(&[1]).is_err(), "a full cache takes no more");
+            }
+        }
+    }
+}
+
+#[test]
+fn greedy_tokens_of_the_ane_style_are_those_of_transformers() {
+    for name in DECODERS {
+        let folder = folder(name);
+        let expected = Expected::of(name);
+        let (prefix, given) = if name == "phi3-longrope" { ("long.", 24) } else { ("", 8) };
+        let ids = expected.ints(&format!("{prefix}ids"));
+        let want = expected.ints(&format!("{prefix}greedy"));
+        for (kv, target) in ANE {
+            let program = program(&folder, &ane(given + want.len(), kv, target));
+            let mut session = session(&program, Box::new(Cpu));
+            let mut sampler = Sampler::new(0.0, 0).unwrap();
+            let listen = &mut |_| Ok(std::ops::ControlFlow::Continue(()));
+            let most = want.len();
+            let got = generate(&mut session, &ids[..given], &mut sampler, most, &[], listen);
+            assert_eq!(got.unwrap().ids, want, "{name} {kv} {target}");
+        }
+    }
+}
+
+#[test]
+fn the_likeliest_token_is_an_output_where_it_is_asked_for() {
+    let expected = Expected::of("llama");
+    let ids = expected.ints("ids");
+    let width = expected.floats("logits").unwrap().len() / ids.len();
+    for (style, kv) in [(Style::Gpu, None), (Style::Ane, Some(Kv::Io))] {
+        let asked = Options { style, kv, argmax: true, ..options(ids.len(), None) };
+        let program = program(&folder("llama"), &asked);
+        for function in program.functions.values() {
+            let inputs = twolane::execute::draw(function, "next").unwrap();
+            let mut prepared = Cpu.prepare(function, &Default::default()).unwrap();
+            let mut outputs = Tensors::new();
+            prepared.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();
+            let best = |row: &[f32]| {
+                (0..width).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as i32
+            };
+            let logits = values(&outputs["logits"]);
+            let want: Vec<i32> = logits.chunks(width).map(best).collect();
+            let next = outputs["next_token"].as_int().unwrap();
+            assert_eq!(next.iter().copied().collect::<Vec<_>>(), want);
+        }
+    }
 }

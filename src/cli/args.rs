@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use twolane::execute::Engine;
-use twolane::plan::{Lanes, NonFinite, Output};
+use twolane::plan::{Kv, Lanes, NonFinite, Output, Unit};
 use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
@@ -141,6 +141,16 @@ pub(crate) struct Convert {
     /// Tokens of one call of its function `prefill` [default: 64]
     #[arg(long, value_name = "N", help_heading = "Models", value_parser = size)]
     pub(crate) prefill_chunk: Option<usize>,
+    /// The hardware that its operations suit: ane, gpu or cpu [default: gpu]
+    #[arg(long, value_name = "UNIT", help_heading = "Models")]
+    pub(crate) unit: Option<Unit>,
+    /// Where it keeps keys and values: state (from ios18 on), with --unit ane also io: as inputs and
+    /// outputs [default: state where the target has it]
+    #[arg(long, value_name = "PLACE", help_heading = "Models")]
+    pub(crate) kv: Option<Kv>,
+    /// Also return the likeliest next token, as `next_token`
+    #[arg(long, help_heading = "Models")]
+    pub(crate) argmax: bool,
     /// Write one function for each weight matrix, also where config.json describes a model
     #[arg(long, help_heading = "Models")]
     pub(crate) layer_package: bool,

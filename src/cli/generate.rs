@@ -11,6 +11,7 @@ use tokenizers::Tokenizer;
 use twolane::execute::Engine;
 use twolane::generate::{Generated, Sampler, Session, generate};
 use twolane::model::ENDS;
+use twolane::model::decoder::ane::Host;
 use twolane::runtime::Mode;
 use twolane::source::Package;
 use twolane::{Error, Result};
@@ -30,7 +31,9 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
         _ => args.ids.clone(),
     };
     let engine = args.on.unwrap_or(Engine::Cpu);
-    let mut session = Session::open(package.program.functions.values(), engine.backend(Mode::F32))?;
+    let host = Host::of(&package.program)?;
+    let functions = package.program.functions.values();
+    let mut session = Session::open(functions, host.as_ref(), engine.backend(Mode::F32))?;
     let mut sampler = Sampler::new(args.temperature.unwrap_or(0.0), args.seed.unwrap_or(0))?;
     let ends = match args.ignore_eos {
         true => Vec::new(),

@@ -2,10 +2,12 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`Session`] | a package's functions, its states, and how far the text is |
+//! | [`Session`] | a package's functions, its caches, and how far the text is |
+//! | `roles` | what features are for, and what a step puts there |
 //! | [`Sampler`] | logits → the next token |
 //! | [`generate()`] | a prompt and what follows it, with times |
 
+mod roles;
 mod sample;
 mod session;
 

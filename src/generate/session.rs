@@ -1,22 +1,11 @@
 //! A text that grows: functions, states, position.
-//!
-//! What a function takes shows in its features, whatever they are called:
-//!
-//! | feature | type |
-//! |---|---|
-//! | ids | INT32 `[1, T]` |
-//! | position | INT32 `[1]` |
-//! | mask | float `[1, 1, T, context]` |
-//! | logits | float `[1, T, vocabulary]` |
 
-use crate::graph::{DataType, Dim, Function, Program, Sizes, ValueType};
+use super::roles::{Roles, Tokens, ids_tensor};
+use crate::graph::{Function, Program};
+use crate::model::decoder::ane::Host;
 use crate::runtime::{Backend, Prepared, Shapes, Tensor, Tensors};
 use crate::{Error, Result};
-use ndarray::ArrayD;
 use std::collections::BTreeMap;
-
-/// What hidden scores get added.
-const MASKED: f32 = -30_000.0;
 
 /// Tokens by which the text of a stateless package is padded: it is prepared once for each length.
 const STRIDE: usize = 64;
@@ -36,8 +25,8 @@ impl std::fmt::Debug for Session {
 }
 
 enum Form {
-    /// Functions over states, by how many tokens they take, the fewest first.
-    Steps { functions: Vec<Step>, states: Tensors },
+    /// Functions over caches, by how many tokens they take, the fewest first.
+    Steps { functions: Vec<Step>, kept: Kept },
     /// A function that takes a whole text.
     Whole {
         function: Function,
@@ -55,29 +44,29 @@ struct Step {
     outputs: Tensors,
 }
 
-/// What features are called.
-#[derive(Clone, Debug)]
-struct Roles {
-    ids: String,
-    /// Of a step: the position, and the mask with its type.
-    step: Option<(String, String, DataType)>,
-    logits: String,
+/// Keys and values of the text so far.
+#[derive(Default)]
+struct Kept {
+    states: Tensors,
+    /// Inputs of the next step that the last one returned.
+    carried: Tensors,
 }
 
 impl Session {
-    /// Opens a language model: functions of fixed numbers of tokens over states, or one that takes a
-    /// whole text.
+    /// Opens a language model: functions of fixed numbers of tokens over caches, or one that takes a
+    /// whole text. `host` is what the package's metadata says of their inputs.
     ///
     /// # Errors
     /// [`Error::Input`] for a program that is no such model; as [`Backend::prepare`].
     pub fn open<'f>(
         candidates: impl IntoIterator<Item = &'f Function>,
+        host: Option<&Host>,
         backend: Box<dyn Backend>,
     ) -> Result<Self> {
         let mut functions = Vec::new();
         let mut context = usize::MAX;
         for function in candidates {
-            let Some((roles, tokens)) = roles(function) else { continue };
+            let Some((roles, tokens)) = Roles::of(function, host) else { continue };
             match tokens {
                 Tokens::Step { count, context: size } => {
                     let prepared = backend.prepare(function, &Shapes::new())?;
@@ -95,11 +84,12 @@ impl Session {
         if functions.is_empty() {
             return Err(Error::input(
                 "the package",
-                "no function takes tokens [1, T], a position [1] and a mask [1, 1, T, context], or a whole text [1, T]",
+                "no function takes tokens [1, T], a position [1] and a mask [1, 1, T, context], or a \
+                 whole text [1, T], or what its metadata says",
                 "give the package of a language model; an encoder's is for `quantize embed`",
             ));
         }
-        let form = Form::Steps { functions, states: Tensors::new() };
+        let form = Form::Steps { functions, kept: Kept::default() };
         Ok(Self { form, context, text: Vec::new() })
     }
 
@@ -116,9 +106,8 @@ impl Session {
     /// Begins a new text.
     pub fn restart(&mut self) {
         self.text.clear();
-        if let Form::Steps { states, .. } = &mut self.form {
-            // Rows of the old text are hidden until they are overwritten.
-            states.clear();
+        if let Form::Steps { kept, .. } = &mut self.form {
+            *kept = Kept::default();
         }
     }
 
@@ -159,13 +148,12 @@ impl Session {
         }
         self.text.extend_from_slice(ids);
         match &mut self.form {
-            Form::Steps { functions, states } => {
+            Form::Steps { functions, kept } => {
                 let mut done = 0;
                 while done < more {
                     let step = step_for(functions, more - done);
                     let (count, given) = (step.count, step.count.min(more - done));
-                    let logits =
-                        step.run(&ids[done..done + given], have + done, context, states)?;
+                    let logits = step.run(&ids[done..done + given], have + done, kept)?;
                     let width = logits.len() / count;
                     let rows = logits.chunks(width.max(1)).take(given).enumerate();
                     for (row, logits) in rows.filter(|(row, _)| each || done + row + 1 == more) {
@@ -210,40 +198,25 @@ fn step_for(functions: &mut [Step], wanted: usize) -> &mut Step {
 
 impl Step {
     /// Logits of all rows.
-    fn run(
-        &mut self,
-        ids: &[i32],
-        position: usize,
-        context: usize,
-        states: &mut Tensors,
-    ) -> Result<&[f32]> {
-        let Some((at, mask, dtype)) = &self.roles.step else {
-            return Err(Error::bug("a step", "without a position"));
-        };
-        let mut hidden = vec![MASKED; self.count * context];
-        for (row, shown) in hidden.chunks_mut(context).enumerate() {
-            // Rows behind the real tokens see what is there, so that no row is empty.
-            shown[..position + row.min(ids.len() - 1) + 1].fill(0.0);
+    fn run(&mut self, ids: &[i32], position: usize, kept: &mut Kept) -> Result<&[f32]> {
+        let mut inputs = self.roles.inputs(ids, self.count, position)?;
+        for carried in &self.roles.carried {
+            let before = kept.carried.remove(&carried.input).unwrap_or_else(|| carried.zeros());
+            inputs.insert(carried.input.clone(), before);
         }
-        let hidden = array(&[1, 1, self.count, context], hidden)?;
-        let inputs = Tensors::from([
-            (self.roles.ids.clone(), ids_tensor(ids, self.count)),
-            (at.clone(), Tensor::int(DataType::Int32, array(&[1], vec![position as i32])?)),
-            (mask.clone(), Tensor::float(*dtype, hidden)),
-        ]);
-        self.prepared.run(&inputs, states, &mut self.outputs)?;
+        self.prepared.run(&inputs, &mut kept.states, &mut self.outputs)?;
+        for carried in &self.roles.carried {
+            // The buffer that was read is written next.
+            let (Some(before), Some(after)) =
+                (inputs.remove(&carried.input), self.outputs.remove(&carried.output))
+            else {
+                return Err(Error::bug(&carried.output, "the function did not return it"));
+            };
+            self.outputs.insert(carried.output.clone(), before);
+            kept.carried.insert(carried.input.clone(), after);
+        }
         logits(&self.outputs, &self.roles.logits)
     }
-}
-
-fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>> {
-    ArrayD::from_shape_vec(shape, values).map_err(|why| Error::bug("an input", why.to_string()))
-}
-
-/// Ids `[1, length]`, padded with token 0.
-fn ids_tensor(ids: &[i32], length: usize) -> Tensor {
-    let padded = ArrayD::from_shape_fn(vec![1, length], |at| ids.get(at[1]).copied().unwrap_or(0));
-    Tensor::int(DataType::Int32, padded)
 }
 
 fn logits<'a>(outputs: &'a Tensors, name: &str) -> Result<&'a [f32]> {
@@ -254,62 +227,12 @@ fn logits<'a>(outputs: &'a Tensors, name: &str) -> Result<&'a [f32]> {
 
 /// The function that reads the most tokens at once, if it is a language model's.
 pub fn largest(program: &Program) -> Option<(&str, &Function)> {
-    let count = |function: &Function| match roles(function)?.1 {
+    let host = Host::of(program).ok().flatten();
+    let count = |function: &Function| match Roles::of(function, host.as_ref())?.1 {
         Tokens::Step { count, .. } => Some(count),
         Tokens::Whole { .. } => Some(usize::MAX),
     };
     let functions =
         program.functions.iter().filter_map(|(n, f)| Some((count(f)?, (n.as_str(), f))));
     functions.max_by_key(|(count, _)| *count).map(|(_, function)| function)
-}
-
-/// How many tokens a function takes.
-enum Tokens {
-    Step { count: usize, context: usize },
-    Whole { context: usize },
-}
-
-/// The roles of a function's features; `None` if it is no language model's.
-fn roles(function: &Function) -> Option<(Roles, Tokens)> {
-    let mut ids = None;
-    let (mut position, mut mask) = (None, None);
-    for feature in &function.inputs {
-        let value = function.value(feature.value);
-        let ValueType::Tensor(ty) = &value.ty else { continue };
-        let is_float = matches!(ty.dtype, DataType::Float16 | DataType::Float32);
-        match (ty.dtype, &ty.dims[..]) {
-            (DataType::Int32, [Dim::Fixed(1), tokens]) => {
-                let most = match &feature.sizes {
-                    Sizes::Ranges(ranges) => ranges.get(1).map(|range| range.high),
-                    Sizes::Enumerated(_) | Sizes::Fixed => None,
-                };
-                let first = ids.replace((value.name.clone(), *tokens, most));
-                // An encoder also takes which tokens are none.
-                if first.is_some() {
-                    return None;
-                }
-            }
-            (DataType::Int32, [Dim::Fixed(1)]) => position = Some(value.name.clone()),
-            (_, [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(_), Dim::Fixed(context)]) if is_float => {
-                mask = Some((value.name.clone(), ty.dtype, *context));
-            }
-            _ => return None,
-        }
-    }
-    let (ids, tokens, most) = ids?;
-    let is_logits = |value: &&crate::graph::Value| {
-        value.ty.tensor().is_some_and(|ty| ty.rank() == 3 && ty.dtype != DataType::Int32)
-    };
-    let logits = function.outputs.iter().map(|o| function.value(o.value)).find(is_logits)?;
-    let logits = logits.name.clone();
-    match (tokens, position, mask, most) {
-        (Dim::Fixed(count), Some(position), Some((mask, dtype, context)), _) => {
-            let step = Some((position, mask, dtype));
-            Some((Roles { ids, step, logits }, Tokens::Step { count, context }))
-        }
-        (Dim::Flexible, None, None, Some(context)) => {
-            Some((Roles { ids, step: None, logits }, Tokens::Whole { context }))
-        }
-        _ => None,
-    }
 }

@@ -31,6 +31,17 @@ impl Weights {
     }
 }
 
+/// Which hardware the operations of a function suit. An architecture does not know: only blocks do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// GPU and CPU: hidden values `[1, T, C]`, linear layers, fused attention.
+    #[default]
+    Gpu,
+    /// The Neural Engine: hidden values `[1, C, 1, T]`, 1x1 convolutions, attention by key head; see
+    /// [`mod@super::decoder::ane`].
+    Ane,
+}
+
 /// Builds one function of a model. Names are made free, so that blocks need not know each other.
 #[derive(Debug)]
 pub struct Emitter<'w> {
@@ -38,6 +49,7 @@ pub struct Emitter<'w> {
     weights: &'w Weights,
     /// The type that the function computes in.
     float: DataType,
+    style: Style,
     /// What stands before names: the layer.
     scope: String,
     /// Constants by what they hold.
@@ -48,7 +60,17 @@ impl<'w> Emitter<'w> {
     /// An empty function over these weights, computing in FP16 or FP32.
     pub fn new(weights: &'w Weights, float: DataType) -> Self {
         let (builder, scope, constants) = (Builder::new(), String::new(), HashMap::new());
-        Self { builder, weights, float, scope, constants }
+        Self { builder, weights, float, style: Style::Gpu, scope, constants }
+    }
+
+    /// The same in this style.
+    pub fn with_style(self, style: Style) -> Self {
+        Self { style, ..self }
+    }
+
+    /// Which hardware the operations suit.
+    pub fn style(&self) -> Style {
+        self.style
     }
 
     /// The type that the function computes in.

@@ -10,10 +10,11 @@
 
 use super::config::Config;
 use crate::Result;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// The angles of one kind of rotation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rope {
     /// The frequency of each pair, `d/2` of them, in radians a position.
     pub frequencies: Vec<f32>,
@@ -224,10 +225,16 @@ impl Rope {
 
     /// Cosines and sines of positions `0..positions`, each `[positions, d/2]`, row-major.
     pub fn tables(&self, positions: usize) -> (Vec<f32>, Vec<f32>) {
-        let angles = (0..positions)
-            .flat_map(|position| self.frequencies.iter().map(move |f| position as f32 * f));
+        (0..positions).flat_map(|position| self.row(position)).unzip()
+    }
+
+    /// Cosine and sine of each pair at this position.
+    pub fn row(&self, position: usize) -> impl Iterator<Item = (f32, f32)> {
         let turned = |angle: f32, of: fn(f64) -> f64| of(f64::from(angle)) as f32 * self.factor;
-        angles.map(|angle| (turned(angle, f64::cos), turned(angle, f64::sin))).unzip()
+        self.frequencies.iter().map(move |f| {
+            let angle = position as f32 * f;
+            (turned(angle, f64::cos), turned(angle, f64::sin))
+        })
     }
 }
 

@@ -6,11 +6,11 @@ use super::decoder::{self, Decoder};
 use super::emit::Weights;
 use super::encoder::{self, Encoder};
 use super::parameters::{Checkpoint, Parameter};
-use crate::Result;
 use crate::graph::weight::Storage;
 use crate::graph::{DataType, Program};
-use crate::plan::{ModelOptions, Options};
+use crate::plan::{Kv, ModelOptions, Options, Unit};
 use crate::target::Target;
+use crate::{Error, Result};
 
 /// A model whose architecture is known, and the weights that it computes with.
 #[derive(Clone, Debug)]
@@ -111,17 +111,21 @@ impl Whole {
                 decoder.longest
             ));
         }
-        // States are FP16, and came with iOS 18.
-        let states = options.target >= Target::Ios18 && float == DataType::Float16;
+        let style = match options.model.unit {
+            Unit::Ane => decoder::Style::Ane,
+            Unit::Gpu | Unit::Cpu => decoder::Style::Gpu,
+        };
+        let kv = caches(options, float)?;
         let prefill_chunk = options.model.prefill_chunk.min(context / 2).max(1);
         let built = decoder::Options {
-            style: decoder::Style::Gpu,
+            style,
             float,
             target: options.target,
             context,
             prefill_chunk,
             names: decoder::Names::TRANSFORMERS,
-            states,
+            kv,
+            argmax: options.model.argmax,
         };
         let mut program = decoder::build(decoder, weights, &built)?;
         let about = &mut program.metadata;
@@ -129,12 +133,28 @@ impl Whole {
         about.user.insert(ENDS.into(), ends.join(","));
         about.user.insert(MODEL_TYPE.into(), self.model_type.clone());
         about.user.insert(CONTEXT.into(), context.to_string());
-        let form = match states {
-            true => format!("prefill ({prefill_chunk} tokens) and decode over states"),
-            false => "main, without states".into(),
+        let form = match (kv, options.target >= Target::Ios18) {
+            (Some(Kv::State), _) => {
+                format!("prefill ({prefill_chunk} tokens) and decode over states")
+            }
+            (Some(Kv::Io), true) => {
+                format!("prefill ({prefill_chunk} tokens) and decode over caches of the caller")
+            }
+            (Some(Kv::Io), false) => {
+                notes.push(format!(
+                    "below ios18 a package has one function, here of {prefill_chunk} tokens, fewer of \
+                     which are padded; --prefill-chunk 1 suits it to one token at a time"
+                ));
+                format!("main ({prefill_chunk} tokens) over caches of the caller")
+            }
+            (None, _) => "main, without states".into(),
+        };
+        let unit = match style {
+            decoder::Style::Ane => " for the Neural Engine",
+            decoder::Style::Gpu => "",
         };
         let words = format!(
-            "{}, {} layers; {form}, context {context}",
+            "{}, {} layers{unit}; {form}, context {context}",
             self.model_type,
             decoder.layers.len()
         );
@@ -150,6 +170,13 @@ impl Whole {
         options: &Options,
         float: DataType,
     ) -> Result<Built> {
+        if options.model.unit == Unit::Ane {
+            return Err(Error::Usage(
+                "--unit ane: only decoders are written for the Neural Engine; leave it out for an \
+                 encoder, whose package Core ML places itself"
+                    .into(),
+            ));
+        }
         let context = options.model.context.unwrap_or(encoder.longest);
         let built = encoder::Options { float, target: options.target, context };
         let mut program = encoder::build(encoder, weights, &built)?;
@@ -167,6 +194,28 @@ impl Whole {
         let layers = encoder.layers.len();
         let words = format!("{}, {layers} layers; main, context {context}", self.model_type);
         Ok(Built { program, words, notes: Vec::new() })
+    }
+}
+
+/// Where a language model keeps its keys and values: where the options say, or in states where the
+/// target has them. States are FP16, and came with iOS 18.
+fn caches(options: &Options, float: DataType) -> Result<Option<Kv>> {
+    let can = options.target >= Target::Ios18 && float == DataType::Float16;
+    match (options.model.unit, options.model.kv) {
+        (Unit::Ane, _) if float != DataType::Float16 => Err(Error::Usage(
+            "--unit ane beside --scheme float32: the Neural Engine computes in FP16; use float16, or \
+             --unit gpu"
+                .into(),
+        )),
+        (_, Some(Kv::State)) if !can => Err(Error::Usage(format!(
+            "--kv state: states hold FP16 and came with ios18, but the package is for {} and computes \
+             in {float}",
+            options.target
+        ))),
+        (_, Some(kv)) => Ok(Some(kv)),
+        (_, None) if can => Ok(Some(Kv::State)),
+        (Unit::Ane, None) => Ok(Some(Kv::Io)),
+        (Unit::Gpu | Unit::Cpu, None) => Ok(None),
     }
 }
 

@@ -17,7 +17,7 @@ pub mod policy;
 mod rules;
 mod table;
 
-pub use options::{ModelOptions, NonFinite, Options, Output, UnknownWord};
+pub use options::{Kv, ModelOptions, NonFinite, Options, Output, Unit, UnknownWord};
 pub use policy::Chosen;
 pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;

@@ -102,6 +102,14 @@ pub struct ModelOptions {
     pub context: Option<usize>,
     /// Tokens of one call of `prefill`.
     pub prefill_chunk: usize,
+    /// The hardware that a model's operations suit.
+    pub unit: Unit,
+    /// Where keys and values of earlier tokens are kept; what unit and target allow, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv: Option<Kv>,
+    /// Whether the likeliest next tokens are an output of a language model, too.
+    #[serde(skip_serializing_if = "is_false")]
+    pub argmax: bool,
 }
 
 impl ModelOptions {
@@ -111,12 +119,24 @@ impl ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { layer_package: false, context: None, prefill_chunk: 64 }
+        Self {
+            layer_package: false,
+            context: None,
+            prefill_chunk: 64,
+            unit: Unit::Gpu,
+            kv: None,
+            argmax: false,
+        }
     }
 }
 
 fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_some(&pattern.as_ref().map(Regex::as_str))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(n: &usize) -> bool {
@@ -196,6 +216,29 @@ words!(
     Golden = "golden"
 );
 
+/// The hardware that a model's operations suit (`--unit`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// The Neural Engine.
+    Ane,
+    /// The GPU.
+    #[default]
+    Gpu,
+    /// The CPU; its operations are the GPU's.
+    Cpu,
+}
+words!(Unit, "unit", "ane, gpu or cpu", Ane = "ane", Gpu = "gpu", Cpu = "cpu");
+
+/// Where keys and values of earlier tokens are kept (`--kv`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kv {
+    /// In states of the package, from ios18 on.
+    State,
+    /// With the caller: inputs and outputs.
+    Io,
+}
+words!(Kv, "place of keys and values", "state or io", State = "state", Io = "io");
+
 /// What a NaN or infinity among the weights does (`--non-finite`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum NonFinite {
@@ -268,7 +311,8 @@ mod tests {
           "lanes": "k2",
           "model": {
             "layer_package": false,
-            "prefill_chunk": 64
+            "prefill_chunk": 64,
+            "unit": "gpu"
           },
           "layers": "q_proj",
           "sha256": false

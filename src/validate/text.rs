@@ -10,6 +10,7 @@ use crate::execute::Engine;
 use crate::generate::{Session, largest};
 use crate::graph::Program;
 use crate::metrics::{Divergence, Rows};
+use crate::model::decoder::ane::Host;
 use crate::progress::Progress;
 use crate::report::validation::{Classes, Perplexity, TextCheck};
 use crate::runtime::Mode;
@@ -69,11 +70,12 @@ pub(super) fn check(
         return Err(Error::Usage("--text: the package is no language model".into()));
     };
     let engine = options.engines.first().copied().unwrap_or(Engine::Cpu);
-    let mut quantized = Session::open([function], engine.backend(options.mode))?;
+    let host = Host::of(program)?;
+    let mut quantized = Session::open([function], host.as_ref(), engine.backend(options.mode))?;
     let source = against.map(|against| against.counterpart(program, name, function)).transpose()?;
     let source = source.and_then(|source| source.function);
     let mut source = source
-        .map(|function| Session::open([&function], Engine::Cpu.backend(Mode::F32)))
+        .map(|function| Session::open([&function], host.as_ref(), Engine::Cpu.backend(Mode::F32)))
         .transpose()?;
     let context = quantized.context();
     let room = context.saturating_sub(text.begin.len());

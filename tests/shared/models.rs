@@ -11,24 +11,27 @@ use twolane::graph::{DataType, Program};
 use twolane::model::Whole;
 use twolane::model::architectures::Model;
 use twolane::model::config::Config;
+use twolane::model::decoder::ane::Host;
 use twolane::model::decoder::{self, Names, Options, Style};
 use twolane::model::emit::Weights;
 use twolane::model::parameters::Parameter;
+use twolane::plan::Kv;
 use twolane::runtime::{Backend, Cpu, Mode, Reference};
 use twolane::source::Source;
 use twolane::target::Target;
 
 /// stories260k with the weights at `path`, as stored or rounded to FP16, which its functions compute
 /// in.
-fn program(path: &Path, float: DataType, states: bool) -> Program {
+fn program(path: &Path, float: DataType, style: Style, kv: Option<Kv>) -> Program {
     let options = Options {
-        style: Style::Gpu,
+        style,
         float,
         target: Target::Ios18,
         context: 256,
         prefill_chunk: 16,
         names: Names::TRANSFORMERS,
-        states,
+        kv,
+        argmax: false,
     };
     let source = Source::open(path).unwrap();
     let config = path.ancestors().map(|folder| folder.join("stories260k/config.json"));
@@ -58,7 +61,8 @@ fn words<T>(file: &SafeTensors<'_>, name: &str, read: fn([u8; 4]) -> T) -> Vec<T
 }
 
 fn session(program: &Program, backend: impl Backend + 'static) -> Session {
-    Session::open(program.functions.values(), Box::new(backend)).unwrap()
+    let host = Host::of(program).unwrap();
+    Session::open(program.functions.values(), host.as_ref(), Box::new(backend)).unwrap()
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn stories260k_gives_the_stored_logits() {
         // Every value is FP16, as in torch's own FP16 arithmetic.
         (folder, DataType::Float16, Mode::F16, 0.04),
     ] {
-        let program = program(&fixtures.join(weights), float, false);
+        let program = program(&fixtures.join(weights), float, Style::Gpu, None);
         let mut session = session(&program, Reference { mode });
         let mut worst = 0.0_f32;
         for prompt in 0..6 {
@@ -104,7 +108,7 @@ fn stories260k_predicts_its_evaluation_set_as_torch_does() {
     let stored = SafeTensors::deserialize(&bytes).unwrap();
     let ids = words(&stored, "eval.ids", i32::from_le_bytes);
     let want = words(&stored, "eval.nll", f32::from_le_bytes);
-    let program = program(&folder, DataType::Float32, true);
+    let program = program(&folder, DataType::Float32, Style::Gpu, Some(Kv::State));
     let mut session = session(&program, Cpu);
     let (mut sum, mut worst, mut count) = (0.0, 0.0_f32, 0);
     for (window, want) in ids.chunks(256).zip(want.chunks(255)) {
@@ -132,13 +136,20 @@ fn stories260k_continues_texts_as_torch_does_until_it_comes_near_a_tie() {
     let folder = fixtures.join("stories260k");
     let bytes = fs::read(folder.join("reference.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
-    let program = program(&folder, DataType::Float16, true);
-    let mut session = session(&program, Cpu);
+    for (style, kv) in [(Style::Gpu, Kv::State), (Style::Ane, Kv::State), (Style::Ane, Kv::Io)] {
+        let program = program(&folder, DataType::Float16, style, Some(kv));
+        continues(&program, &stored);
+    }
+}
+
+/// Follows torch's greedy tokens of all prompts, and fills a cache.
+fn continues(program: &Program, stored: &SafeTensors<'_>) {
+    let mut session = session(program, Cpu);
     let mut sampler = Sampler::new(0.0, 0).unwrap();
     let mut all = 0;
     for prompt in 0..6 {
-        let ids = words(&stored, &format!("p{prompt}.ids"), i32::from_le_bytes);
-        let want = words(&stored, &format!("p{prompt}.greedy"), i32::from_le_bytes);
+        let ids = words(stored, &format!("p{prompt}.ids"), i32::from_le_bytes);
+        let want = words(stored, &format!("p{prompt}.greedy"), i32::from_le_bytes);
         // A path that nobody steers off: each token is torch's, up to one that was nearly another.
         session.restart();
         let uneven = ids.len() / 2;
@@ -162,7 +173,7 @@ fn stories260k_continues_texts_as_torch_does_until_it_comes_near_a_tie() {
     }
     assert!(all > 100, "{all} tokens compared");
     session.restart();
-    let ids = words(&stored, "p0.ids", i32::from_le_bytes);
+    let ids = words(stored, "p0.ids", i32::from_le_bytes);
     let mut heard = Vec::new();
     let generated = generate(&mut session, &ids, &mut sampler, 400, &[], &mut |token| {
         heard.push(token);

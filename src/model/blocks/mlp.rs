@@ -1,6 +1,6 @@
 //! Feed-forward networks and activations.
 
-use super::{Activation, GateUp, Mlp, linear};
+use super::{Activation, GateUp, Mlp, linear, part};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::model::emit::Emitter;
@@ -22,8 +22,8 @@ pub(in crate::model) fn mlp(e: &mut Emitter<'_>, x: ValueId, mlp: &Mlp) -> Resul
                     let inner = both.shape[1] / 2;
                     let both = linear(e, "mlp_gate_up", x, both)?;
                     [
-                        e.slice("mlp_gate", both, 3, 2, 0..inner)?,
-                        e.slice("mlp_up", both, 3, 2, inner..2 * inner)?,
+                        part(e, "mlp_gate", both, 0..inner)?,
+                        part(e, "mlp_up", both, inner..2 * inner)?,
                     ]
                 }
             };

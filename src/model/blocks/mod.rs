@@ -7,7 +7,8 @@
 //! | `mlp` | [`Mlp`], [`Activation`] |
 //! | `attention` | [`Attention`]: heads, rotation, scores |
 //!
-//! A block takes and returns hidden values `[1, T, H]`.
+//! A block takes and returns hidden values: `[1, T, H]`, or `[1, H, 1, T]` in the style of the Neural
+//! Engine ([`Style`](super::emit::Style)).
 
 mod attention;
 mod linear;
@@ -15,7 +16,7 @@ mod mlp;
 mod norm;
 
 pub(super) use attention::{Angles, Around, MASKED, Memory, attention};
-pub(super) use linear::linear;
+pub(super) use linear::{linear, part};
 pub(super) use mlp::{activation, mlp, softcap};
 pub(super) use norm::norm;
 

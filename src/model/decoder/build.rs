@@ -1,10 +1,12 @@
 //! From a description to the functions of a package.
 
 use super::Decoder;
+use super::ane::{HOST, Host};
 use super::feed::{Feed, Tokens};
 use crate::graph::{DataType, Function, Program, ValueId};
 use crate::model::blocks::{self, Linear, Memory};
-use crate::model::emit::{Emitter, Weights};
+use crate::model::emit::{Emitter, Style, Weights};
+use crate::plan::Kv;
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -23,16 +25,10 @@ pub struct Options {
     pub prefill_chunk: usize,
     /// What features are called.
     pub names: Names,
-    /// Whether keys and values stay in states.
-    pub states: bool,
-}
-
-/// Which hardware a graph is shaped for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
-    /// GPU and CPU: `[1, T, H]`, linear layers, fused attention.
-    #[default]
-    Gpu,
+    /// Where keys and values of earlier tokens are kept; without it they are computed again.
+    pub kv: Option<Kv>,
+    /// Whether the likeliest next tokens are an output, too.
+    pub argmax: bool,
 }
 
 /// What features are called.
@@ -50,6 +46,14 @@ pub struct Names {
     pub values: &'static str,
     /// Scores of the next token.
     pub logits: &'static str,
+    /// The likeliest next token.
+    pub next: &'static str,
+    /// Where the new tokens go in a cache.
+    pub update: &'static str,
+    /// Cosines of the positions.
+    pub cos: &'static str,
+    /// Their sines.
+    pub sin: &'static str,
 }
 
 impl Names {
@@ -61,16 +65,37 @@ impl Names {
         keys: "key_cache",
         values: "value_cache",
         logits: "logits",
+        next: "next_token",
+        update: "update_mask",
+        cos: "rope_cos",
+        sin: "rope_sin",
     };
 }
 
-/// The package of a decoder: `prefill` and `decode` over states, or `main` without.
+/// The package of a decoder: `prefill` and `decode` over caches, or `main`.
+///
+/// `main` takes a whole text where nothing is kept, and `prefill_chunk` tokens over caches below
+/// ios18, whose packages have one function.
 ///
 /// # Errors
-/// [`Error::Usage`] for a context that learned positions or the chunk do not allow; [`Error::Bug`] for a
-/// description that does not hold together.
+/// [`Error::Usage`] for a context that learned positions or the chunk do not allow, and for a place of
+/// the caches that the style has not; [`Error::Bug`] for a description that does not hold together.
 pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<Program> {
-    if options.states && options.context < 2 * options.prefill_chunk {
+    match (options.style, options.kv) {
+        (Style::Ane, None) => {
+            return Err(Error::Usage(
+                "--unit ane: the Neural Engine takes no text of any length; choose --kv state or io"
+                    .into(),
+            ));
+        }
+        (Style::Gpu, Some(Kv::Io)) => {
+            return Err(Error::Usage(
+                "--kv io belongs to --unit ane; for the GPU, caches are states (--kv state)".into(),
+            ));
+        }
+        (Style::Ane, Some(_)) | (Style::Gpu, None | Some(Kv::State)) => {}
+    }
+    if options.kv.is_some() && options.context < 2 * options.prefill_chunk {
         return Err(Error::Usage(format!(
             "--context {} is less than two calls of {} tokens; choose a smaller --prefill-chunk",
             options.context, options.prefill_chunk
@@ -83,7 +108,11 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
         )));
     }
     let one = |tokens| function(decoder, weights, options, tokens);
-    let mut program = if options.states {
+    let mut program = if options.kv.is_none() {
+        Program::single(one(Tokens::Any)?)
+    } else if options.target < Target::Ios18 {
+        Program::single(one(Tokens::Fixed(options.prefill_chunk))?)
+    } else {
         let functions = [
             ("prefill".to_owned(), one(Tokens::Fixed(options.prefill_chunk))?),
             ("decode".to_owned(), one(Tokens::Fixed(1))?),
@@ -93,10 +122,11 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
             default_function: "decode".into(),
             ..Program::default()
         }
-    } else {
-        Program::single(one(Tokens::Any)?)
     };
     program.metadata.user = weights.names();
+    if options.style == Style::Ane {
+        program.metadata.user.insert(HOST.into(), Host::new(decoder, options).to_json());
+    }
     Ok(program)
 }
 
@@ -106,15 +136,17 @@ fn function(
     options: &Options,
     tokens: Tokens,
 ) -> Result<Function> {
-    let mut emitter = Emitter::new(weights, options.float);
+    let mut emitter = Emitter::new(weights, options.float).with_style(options.style);
     let e = &mut emitter;
-    let feed = Feed::new(e, decoder, options, tokens)?;
+    let mut feed = Feed::new(e, decoder, options, tokens)?;
+    let mut memory = feed.memory.take();
     let mut x = embed(e, decoder, &feed)?;
-    let memory = feed.cache.as_ref().map(|cache| cache as &dyn Memory);
     for (number, layer) in decoder.layers.iter().enumerate() {
         e.enter(format!("layers_{number}"));
         let normed = blocks::norm(e, "attention_norm", x, &layer.attention_norm)?;
-        let mut y = blocks::attention(e, &feed.around, memory, number, normed, &layer.attention)?;
+        let memory = memory.as_mut().map(|memory| &mut **memory as &mut dyn Memory);
+        let around = &feed.around;
+        let mut y = blocks::attention(e, around, memory, number, normed, &layer.attention)?;
         if let Some(norm) = &layer.attention_post_norm {
             y = blocks::norm(e, "attention_post_norm", y, norm)?;
         }
@@ -130,10 +162,22 @@ fn function(
     let x = blocks::norm(e, "norm", x, &decoder.norm)?;
     let logits = head(e, decoder, x, options.names.logits)?;
     e.builder().output(logits, "scores of the next token after each one given, [1, T, vocabulary]");
+    if options.argmax {
+        let axis = e.int(-1)?;
+        let arguments = [("x", logits), ("axis", axis)];
+        let next = e.named("reduce_argmax", options.names.next, &arguments)?;
+        e.builder().output(next, "the likeliest token after each one given, [1, T]");
+    }
+    if let Some(memory) = &mut memory {
+        memory.finish(e)?;
+    }
     Ok(emitter.finish())
 }
 
-/// Hidden values `[1, T, H]` of the ids.
+/// Hidden values of the ids.
+///
+/// The rows of the table are gathered inside the package, also for the Neural Engine: Core ML runs
+/// that one operation on the CPU, and the table, which is often the head as well, is stored once.
 fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId> {
     let table = e.weight(decoder.embedding, &[decoder.vocabulary, decoder.hidden])?;
     let axis = e.int(0)?;
@@ -148,11 +192,26 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
         let rows = feed.rows_within(e, "positions", table, [decoder.longest, decoder.hidden])?;
         x = e.add("embedded_placed", x, rows)?;
     }
-    Ok(x)
+    match e.style() {
+        Style::Gpu => Ok(x),
+        Style::Ane => {
+            let x = e.transpose("embedded_channels", x, &[0, 2, 1])?;
+            e.reshape("embedded_hidden", x, &[1, decoder.hidden as i32, 1, -1])
+        }
+    }
 }
 
 /// Logits `[1, T, V]` under the name that callers see.
 fn head(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, name: &str) -> Result<ValueId> {
+    if e.style() == Style::Ane {
+        let mut raw = blocks::linear(e, "logits_channels", x, &decoder.head)?;
+        if let Some(cap) = decoder.softcap {
+            raw = blocks::softcap(e, "logits_capped", raw, cap)?;
+        }
+        let raw = e.reshape("logits_columns", raw, &[1, decoder.vocabulary as i32, -1])?;
+        let perm = e.ints(&[0, 2, 1])?;
+        return e.named("transpose", name, &[("x", raw), ("perm", perm)]);
+    }
     let Linear { weight, bias, shape: [inputs, outputs] } = decoder.head;
     let weight = e.weight(weight, &[outputs, inputs])?;
     let mut arguments = vec![("x", x), ("weight", weight)];

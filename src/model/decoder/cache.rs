@@ -1,7 +1,7 @@
 //! Keys and values of earlier tokens, in two states `[layers, 1, K, context, D]`.
 
+use super::Decoder;
 use super::build::Options;
-use super::{Decoder, Layer};
 use crate::graph::{TensorType, ValueId};
 use crate::model::blocks::Memory;
 use crate::model::emit::Emitter;
@@ -21,7 +21,7 @@ pub(super) struct Cache {
 
 impl Memory for Cache {
     fn exchange(
-        &self,
+        &mut self,
         e: &mut Emitter<'_>,
         layer: usize,
         keys: ValueId,
@@ -31,6 +31,11 @@ impl Memory for Cache {
             self.update(e, "k_cache", self.keys, layer, keys)?,
             self.update(e, "v_cache", self.values, layer, values)?,
         ])
+    }
+
+    /// Each layer has written its own.
+    fn finish(&mut self, _: &mut Emitter<'_>) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -42,13 +47,7 @@ impl Cache {
         tokens: usize,
         position: ValueId,
     ) -> Result<Self> {
-        let first = &decoder.layers[0].attention;
-        let (kv_heads, head_dim, context) = (first.kv_heads, first.head_dim, options.context);
-        let alike =
-            |l: &Layer| (l.attention.kv_heads, l.attention.head_dim) == (kv_heads, head_dim);
-        if !decoder.layers.iter().all(alike) {
-            return Err(Error::bug("the cache", "layers with heads of different numbers or sizes"));
-        }
+        let ([kv_heads, head_dim], context) = (decoder.kv_heads()?, options.context);
         let ty =
             TensorType::fixed(e.float(), &[decoder.layers.len(), 1, kv_heads, context, head_dim]);
         let mut state = |name: &str, about: &str| {

@@ -4,17 +4,18 @@
 //! |---|---|---|---|---|
 //! | whole | 1 to the context | 0 | made from T | none |
 //! | step | fixed | input `position` | input `[1, 1, T, context]` | two states `[layers, 1, K, context, D]` |
+//! | hosted | fixed | none | inputs | states or inputs: [`ane`] |
 //!
 //! A step writes its keys and values at rows `position..position + T` of the cache. Rows behind the
 //! real tokens of a padded step are written too, hidden by the mask, and overwritten by the next step;
 //! those that would lie beyond the context are dropped.
 
-use super::Decoder;
 use super::build::{Names, Options};
 use super::cache::Cache;
+use super::{Decoder, ane};
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
-use crate::model::blocks::{Angles, Around, MASKED};
-use crate::model::emit::Emitter;
+use crate::model::blocks::{Angles, Around, MASKED, Memory};
+use crate::model::emit::{Emitter, Style};
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -32,9 +33,9 @@ pub(super) enum Tokens {
 pub(super) struct Feed {
     pub(super) ids: ValueId,
     tokens: Tokens,
-    span: Span,
+    span: Option<Span>,
     pub(super) around: Around,
-    pub(super) cache: Option<Cache>,
+    pub(super) memory: Option<Box<dyn Memory>>,
 }
 
 /// The positions of the tokens, as INT32 `[1]` values.
@@ -53,11 +54,13 @@ impl Feed {
         options: &Options,
         tokens: Tokens,
     ) -> Result<Self> {
-        let names = options.names;
-        let ids = ids(e, names, tokens, options.context)?;
-        let mut feed = match tokens {
-            Tokens::Any => Self::whole(e, ids)?,
-            Tokens::Fixed(count) => Self::step(e, decoder, options, ids, count)?,
+        let ids = ids(e, options.names, tokens, options.context)?;
+        let mut feed = match (tokens, options.style) {
+            (Tokens::Fixed(count), Style::Ane) => {
+                return Self::hosted(e, decoder, options, ids, count);
+            }
+            (Tokens::Fixed(count), Style::Gpu) => Self::step(e, decoder, options, ids, count)?,
+            (Tokens::Any, _) => Self::whole(e, ids)?,
         };
         // A padded step may reach beyond the context.
         let rows = options.context + options.prefill_chunk;
@@ -88,9 +91,9 @@ impl Feed {
         let rows = e.reshape("rows_down", rows, &[1, 1, -1, 1])?;
         let later = e.op("greater", "later", &[("x", columns), ("y", rows)])?;
         let mask = hide(e, "causal", later)?;
-        let span = Span { begin, end: Some(end) };
+        let span = Some(Span { begin, end: Some(end) });
         let around = Around { masks: [(None, mask)].into(), ..Around::default() };
-        Ok(Self { ids, tokens: Tokens::Any, span, around, cache: None })
+        Ok(Self { ids, tokens: Tokens::Any, span, around, memory: None })
     }
 
     /// Some tokens behind those in the cache.
@@ -102,17 +105,36 @@ impl Feed {
         count: usize,
     ) -> Result<Self> {
         let (names, context) = (options.names, options.context);
-        let ty = TensorType::fixed(DataType::Int32, &[1]);
-        let about = "how many tokens stand in the cache: the position of the first one given";
-        let position = e.input(names.position, ty, Sizes::Fixed, about)?;
+        let position = position(e, names)?;
         let ty = TensorType::fixed(e.float(), &[1, 1, count, context]);
         let about = "what is added to attention scores: 0 where a token may look, -30000 where not";
         let mask = e.input(names.mask, ty, Sizes::Fixed, about)?;
         let cache = Cache::new(e, decoder, options, count, position)?;
-        let span = Span { begin: position, end: None };
+        let span = Some(Span { begin: position, end: None });
         let around =
             Around { masks: [(None, mask)].into(), one_row: count == 1, ..Around::default() };
-        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, cache: Some(cache) })
+        let memory: Box<dyn Memory> = Box::new(cache);
+        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, memory: Some(memory) })
+    }
+
+    /// Some tokens, with all that follows from their positions as inputs.
+    fn hosted(
+        e: &mut Emitter<'_>,
+        decoder: &Decoder,
+        options: &Options,
+        ids: ValueId,
+        count: usize,
+    ) -> Result<Self> {
+        // Learned positions are rows of a table, as embeddings are, and are read beside them.
+        let begin = decoder.positions.map(|_| position(e, options.names)).transpose()?;
+        let span = begin.map(|begin| Span { begin, end: None });
+        let (around, banks) = ane::inputs(e, decoder, options, count)?;
+        let memory: Box<dyn Memory> = Box::new(banks);
+        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, memory: Some(memory) })
+    }
+
+    fn span(&self) -> Result<Span> {
+        self.span.ok_or_else(|| Error::bug("a function", "without positions"))
     }
 
     /// The rows of a table `[rows, width]` for the tokens' positions.
@@ -123,9 +145,10 @@ impl Feed {
         table: ValueId,
         width: usize,
     ) -> Result<ValueId> {
+        let span = self.span()?;
         let (zero, across) = (e.ints(&[0])?, e.ints(&[width as i32])?);
-        let begin = e.concat(&format!("{name}_begin"), &[self.span.begin, zero], 0)?;
-        match (self.tokens, self.span.end) {
+        let begin = e.concat(&format!("{name}_begin"), &[span.begin, zero], 0)?;
+        match (self.tokens, span.end) {
             (Tokens::Fixed(count), _) => {
                 let size = e.ints(&[count as i32, width as i32])?;
                 e.op("slice_by_size", name, &[("x", table), ("begin", begin), ("size", size)])
@@ -151,7 +174,7 @@ impl Feed {
         };
         let offsets: Vec<i32> = (0..count as i32).collect();
         let (offsets, last) = (e.ints(&offsets)?, e.ints(&[rows as i32 - 1])?);
-        let at = e.add(&format!("{name}_wanted"), offsets, self.span.begin)?;
+        let at = e.add(&format!("{name}_wanted"), offsets, self.span()?.begin)?;
         let at = e.op("minimum", &format!("{name}_within"), &[("x", at), ("y", last)])?;
         let axis = e.int(0)?;
         e.op("gather", name, &[("x", table), ("indices", at), ("axis", axis)])
@@ -167,11 +190,12 @@ impl Feed {
             self.around.masks.insert(Some(window), full);
             return Ok(());
         }
-        let (rows, columns) = match (self.tokens, self.span.end) {
+        let span = self.span()?;
+        let (rows, columns) = match (self.tokens, span.end) {
             (Tokens::Fixed(count), _) => {
                 let offsets: Vec<i32> = (0..count as i32).collect();
                 let offsets = e.ints(&offsets)?;
-                let rows = e.add("token_positions", offsets, self.span.begin)?;
+                let rows = e.add("token_positions", offsets, span.begin)?;
                 let columns: Vec<i32> = (0..context as i32).collect();
                 (rows, e.ints(&columns)?)
             }
@@ -211,6 +235,12 @@ fn arange(e: &mut Emitter<'_>, name: &str, end: ValueId) -> Result<ValueId> {
     let end = e.op("squeeze", &format!("{name}_end"), &[("x", end), ("axes", axes)])?;
     let (start, step) = (e.int(0)?, e.int(1)?);
     e.op("range_1d", name, &[("start", start), ("end", end), ("step", step)])
+}
+
+fn position(e: &mut Emitter<'_>, names: Names) -> Result<ValueId> {
+    let ty = TensorType::fixed(DataType::Int32, &[1]);
+    let about = "how many tokens stand in the cache: the position of the first one given";
+    e.input(names.position, ty, Sizes::Fixed, about)
 }
 
 fn ids(e: &mut Emitter<'_>, names: Names, tokens: Tokens, context: usize) -> Result<ValueId> {

@@ -4,18 +4,22 @@
 //! |---|---|
 //! | [`Decoder`] | the description that each architecture fills in |
 //! | `feed` | where ids, positions and masks come from: the forms of a function |
+//! | [`ane`] | the same for the Neural Engine: what a host feeds |
 //! | `cache` | keys and values of earlier tokens |
 //! | `build` | the functions of a package |
 
+pub mod ane;
 mod build;
 mod cache;
 mod feed;
 
-pub use build::{Names, Options, Style, build};
+pub use super::emit::Style;
+pub use build::{Names, Options, build};
 
 use super::blocks::{Attention, Linear, Mlp, Norm};
 use super::parameters::ParameterId;
 use super::rope::Rope;
+use crate::{Error, Result};
 
 /// A decoder-only transformer.
 #[derive(Clone, Debug)]
@@ -42,6 +46,18 @@ pub struct Decoder {
     pub head: Linear,
     /// `c · tanh(logits / c)`.
     pub softcap: Option<f32>,
+}
+
+impl Decoder {
+    /// How many key heads every layer has, and their coordinates.
+    fn kv_heads(&self) -> Result<[usize; 2]> {
+        let all = |layer: &Layer| [layer.attention.kv_heads, layer.attention.head_dim];
+        let mut layers = self.layers.iter().map(all);
+        let first = layers.next().filter(|first| layers.all(|other| other == *first));
+        first.ok_or_else(|| {
+            Error::bug("the cache", "layers with heads of different numbers or sizes")
+        })
+    }
 }
 
 /// One layer: `x + post(attention(pre(x)))`, then the same with the feed-forward network.

@@ -1,0 +1,229 @@
+//! What the features of a function are for, and what a step of a text puts there.
+//!
+//! Packages for the Neural Engine say it in their metadata ([`Host`]). In others it shows in the
+//! features, whatever they are called:
+//!
+//! | feature | type |
+//! |---|---|
+//! | ids | INT32 `[1, T]` |
+//! | position | INT32 `[1]` |
+//! | mask | float `[1, 1, T, context]` |
+//! | logits | float `[1, T, vocabulary]` |
+
+use crate::graph::{DataType, Dim, Feature, Function, Sizes, Value, ValueType};
+use crate::model::decoder::ane::{Host, Rotation};
+use crate::runtime::{Tensor, Tensors};
+use crate::{Error, Result};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+/// What hidden scores get added.
+const MASKED: f32 = -30_000.0;
+
+/// What features are called.
+#[derive(Clone, Debug)]
+pub(super) struct Roles {
+    pub(super) ids: String,
+    pub(super) logits: String,
+    position: Option<String>,
+    sights: Vec<Sight>,
+    rotations: Vec<(Rotation, DataType)>,
+    /// Caches that go around from an output to an input.
+    pub(super) carried: Vec<Carried>,
+}
+
+/// A mask, and where the new tokens go in its caches.
+#[derive(Clone, Debug)]
+struct Sight {
+    window: Option<usize>,
+    length: usize,
+    mask: (String, DataType),
+    update: Option<(String, DataType)>,
+}
+
+/// An input whose value an output of the step before is.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    pub(super) input: String,
+    pub(super) output: String,
+    dtype: DataType,
+    shape: Vec<usize>,
+}
+
+impl Carried {
+    /// Its value before the first step.
+    pub(super) fn zeros(&self) -> Tensor {
+        Tensor::float(self.dtype, ArrayD::zeros(self.shape.clone()))
+    }
+}
+
+/// How many tokens a function takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tokens {
+    Step { count: usize, context: usize },
+    Whole { context: usize },
+}
+
+impl Roles {
+    /// The roles of a function's features; `None` if it is no language model's.
+    pub(super) fn of(function: &Function, host: Option<&Host>) -> Option<(Self, Tokens)> {
+        match host {
+            Some(host) => told(function, host),
+            None => seen(function),
+        }
+    }
+
+    /// The inputs of a step of `count` tokens but what is carried: `ids`, padded, behind `position`
+    /// others.
+    pub(super) fn inputs(&self, ids: &[i32], count: usize, position: usize) -> Result<Tensors> {
+        let mut inputs = Tensors::from([(self.ids.clone(), ids_tensor(ids, count))]);
+        if let Some(name) = &self.position {
+            let at = array(&[1], vec![position as i32])?;
+            inputs.insert(name.clone(), Tensor::int(DataType::Int32, at));
+        }
+        // Rows of padding see what the last token sees, so that no row is empty.
+        let places = (0..count).map(|row| position + row.min(ids.len() - 1));
+        for sight in &self.sights {
+            let Sight { window, length, mask: (name, dtype), update } = sight;
+            let mut rows = vec![MASKED; count * length];
+            for (row, place) in rows.chunks_mut(*length).zip(places.clone()) {
+                let seen = window.map_or(place + 1, |window| window.min(place + 1));
+                (place + 1 - seen..=place).for_each(|place| row[place % length] = 0.0);
+            }
+            let shape = [1, 1, count, *length];
+            inputs.insert(name.clone(), Tensor::float(*dtype, array(&shape, rows)?));
+            if let Some((name, dtype)) = update {
+                let mut rows = vec![0.0; count * length];
+                for (row, place) in rows.chunks_mut(*length).zip(places.clone()).take(ids.len()) {
+                    row[place % length] = 1.0;
+                }
+                inputs.insert(name.clone(), Tensor::float(*dtype, array(&shape, rows)?));
+            }
+        }
+        for (Rotation { cos, sin, rope }, dtype) in &self.rotations {
+            let (cosines, sines) = places.clone().flat_map(|place| rope.row(place)).unzip();
+            for (name, rows) in [(cos, cosines), (sin, sines)] {
+                let rows = array(&[1, 1, count, rope.frequencies.len()], rows)?;
+                inputs.insert(name.clone(), Tensor::float(*dtype, rows));
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// Ids `[1, length]`, padded with token 0.
+pub(super) fn ids_tensor(ids: &[i32], length: usize) -> Tensor {
+    let padded = ArrayD::from_shape_fn(vec![1, length], |at| ids.get(at[1]).copied().unwrap_or(0));
+    Tensor::int(DataType::Int32, padded)
+}
+
+fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>> {
+    ArrayD::from_shape_vec(shape, values).map_err(|why| Error::bug("an input", why.to_string()))
+}
+
+/// Roles by what the metadata says. Every input has one, or the function is not what it speaks of.
+fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
+    let mut inputs = BTreeMap::new();
+    for feature in &function.inputs {
+        let value = function.value(feature.value);
+        if let ValueType::Tensor(ty) = &value.ty {
+            inputs.insert(value.name.clone(), (ty.dtype, ty.shape()?));
+        }
+    }
+    let integers = |rank: usize| {
+        let is = |(dtype, shape): &(DataType, Vec<usize>)| {
+            *dtype == DataType::Int32 && shape.len() == rank && shape[0] == 1
+        };
+        inputs.iter().find(|(_, ty)| is(ty)).map(|(name, _)| name.clone())
+    };
+    let (ids, position) = (integers(2)?, integers(1));
+    let count = inputs.remove(&ids)?.1[1];
+    position.iter().for_each(|name| drop(inputs.remove(name)));
+    let mut rows = |name: &str, width: usize| {
+        let (dtype, shape) = inputs.remove(name)?;
+        (shape == [1, 1, count, width]).then(|| (name.to_owned(), dtype))
+    };
+    let mut sights = Vec::new();
+    for bank in &host.caches {
+        let (window, length) = (bank.window, bank.length);
+        let (mask, update) = (rows(&bank.mask, length)?, rows(&bank.update, length)?);
+        sights.push(Sight { window, length, mask, update: Some(update) });
+    }
+    let mut rotations = Vec::new();
+    for rotation in &host.rotations {
+        let pairs = rotation.rope.frequencies.len();
+        let (_, dtype) = rows(&rotation.cos, pairs)?;
+        rows(&rotation.sin, pairs)?;
+        rotations.push((rotation.clone(), dtype));
+    }
+    let mut carried = Vec::new();
+    for (input, output) in host.caches.iter().flat_map(|bank| &bank.carried) {
+        let (dtype, shape) = inputs.remove(input)?;
+        carried.push(Carried { input: input.clone(), output: output.clone(), dtype, shape });
+    }
+    let context = host.context;
+    let logits = logits(function)?;
+    let roles = Roles { ids, logits, position, sights, rotations, carried };
+    inputs.is_empty().then_some((roles, Tokens::Step { count, context }))
+}
+
+/// Roles by what features look like.
+fn seen(function: &Function) -> Option<(Roles, Tokens)> {
+    let mut ids = None;
+    let (mut position, mut mask) = (None, None);
+    for feature in &function.inputs {
+        let value = function.value(feature.value);
+        let ValueType::Tensor(ty) = &value.ty else { continue };
+        let is_float = matches!(ty.dtype, DataType::Float16 | DataType::Float32);
+        match (ty.dtype, &ty.dims[..]) {
+            (DataType::Int32, [Dim::Fixed(1), tokens]) => {
+                let first = ids.replace((value.name.clone(), *tokens, most(feature)));
+                // An encoder also takes which tokens are none.
+                if first.is_some() {
+                    return None;
+                }
+            }
+            (DataType::Int32, [Dim::Fixed(1)]) => position = Some(value.name.clone()),
+            (_, [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(_), Dim::Fixed(context)]) if is_float => {
+                mask = Some((value.name.clone(), ty.dtype, *context));
+            }
+            _ => return None,
+        }
+    }
+    let (ids, tokens, most) = ids?;
+    let roles = Roles {
+        ids,
+        logits: logits(function)?,
+        position,
+        sights: Vec::new(),
+        rotations: Vec::new(),
+        carried: Vec::new(),
+    };
+    match (tokens, &roles.position, mask, most) {
+        (Dim::Fixed(count), Some(_), Some((mask, dtype, length)), _) => {
+            let mask = (mask, dtype);
+            let sights = vec![Sight { window: None, length, mask, update: None }];
+            let tokens = Tokens::Step { count, context: length };
+            Some((Roles { sights, ..roles }, tokens))
+        }
+        (Dim::Flexible, None, None, Some(context)) => Some((roles, Tokens::Whole { context })),
+        _ => None,
+    }
+}
+
+/// The most tokens that ids of flexible shape can be.
+fn most(ids: &Feature) -> Option<usize> {
+    match &ids.sizes {
+        Sizes::Ranges(ranges) => ranges.get(1).map(|range| range.high),
+        Sizes::Enumerated(_) | Sizes::Fixed => None,
+    }
+}
+
+/// The output of logits.
+fn logits(function: &Function) -> Option<String> {
+    let is_logits = |value: &&Value| {
+        value.ty.tensor().is_some_and(|ty| ty.rank() == 3 && ty.dtype != DataType::Int32)
+    };
+    let mut outputs = function.outputs.iter().map(|output| function.value(output.value));
+    outputs.find(is_logits).map(|value| value.name.clone())
+}

@@ -1,0 +1,153 @@
+//! Attention: heads, rotation, cache, scores.
+//!
+//! | module | hidden values |
+//! |---|---|
+//! | `rows` | `[1, T, H]`: all heads in one product, fused where the target has it |
+//! | `channels` | `[1, H, 1, T]`: one product for each key head, no transpose |
+
+mod channels;
+mod rows;
+
+use super::{Attention, Qkv, linear, part, softcap};
+use crate::graph::ValueId;
+use crate::model::emit::{Emitter, Style};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// What hidden scores get added in masks that the graph makes: far below any score, and finite in
+/// FP16 also behind a score of −35,000.
+pub(in crate::model) const MASKED: f32 = -30_000.0;
+
+/// Cosines and sines of the tokens' positions: `[T, pairs]`, or `[1, 1, pairs, T]` where channels come
+/// first.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Angles {
+    pub(in crate::model) cos: ValueId,
+    pub(in crate::model) sin: ValueId,
+    pub(in crate::model) pairs: usize,
+}
+
+/// What the layers of a function share.
+#[derive(Debug, Default)]
+pub(in crate::model) struct Around {
+    /// By kind of rotation.
+    pub(in crate::model) angles: Vec<Angles>,
+    /// What is added to scores, by window: `[1, 1, T, S]`, or `[1, 1, 1, S]`.
+    pub(in crate::model) masks: BTreeMap<Option<usize>, ValueId>,
+    /// Whether every mask has one row, which serves all queries.
+    pub(in crate::model) one_row: bool,
+    /// Whether the target has fused attention.
+    pub(in crate::model) fused: bool,
+}
+
+impl Around {
+    /// The mask of layers with this window.
+    fn mask(&self, window: Option<usize>) -> Result<ValueId> {
+        let mask = self.masks.get(&window).copied();
+        mask.ok_or_else(|| Error::bug("attention", format!("no mask for the window {window:?}")))
+    }
+}
+
+/// Keys and values of earlier tokens.
+pub(in crate::model) trait Memory: std::fmt::Debug {
+    /// Takes the keys and values of a layer's new tokens, `[1, K, T, D]` each, and returns those of all
+    /// that it attends to, `[1, K, S, D]`; where channels come first, `[1, K, D, T]` and
+    /// `[1, K, D, S]`.
+    fn exchange(
+        &mut self,
+        e: &mut Emitter<'_>,
+        layer: usize,
+        keys: ValueId,
+        values: ValueId,
+    ) -> Result<[ValueId; 2]>;
+
+    /// Stores, behind the last layer, what is not stored yet.
+    fn finish(&mut self, e: &mut Emitter<'_>) -> Result<()>;
+}
+
+/// Attention of layer number `layer` over hidden values.
+pub(in crate::model) fn attention(
+    e: &mut Emitter<'_>,
+    around: &Around,
+    memory: Option<&mut dyn Memory>,
+    layer: usize,
+    x: ValueId,
+    of: &Attention,
+) -> Result<ValueId> {
+    let projected = project(e, x, of)?;
+    let y = match e.style() {
+        Style::Gpu => rows::attend(e, around, memory, layer, projected, of)?,
+        Style::Ane => channels::attend(e, around, memory, layer, projected, of)?,
+    };
+    linear(e, "o", y, &of.out)
+}
+
+/// Queries, keys and values: hidden values of `heads · D` coordinates each.
+fn project(e: &mut Emitter<'_>, x: ValueId, of: &Attention) -> Result<[ValueId; 3]> {
+    match &of.qkv {
+        Qkv::Split([q, k, v]) => {
+            Ok([linear(e, "q", x, q)?, linear(e, "k", x, k)?, linear(e, "v", x, v)?])
+        }
+        Qkv::Fused(all) => {
+            let y = linear(e, "qkv", x, all)?;
+            let (q, kv) = (of.heads * of.head_dim, of.kv_heads * of.head_dim);
+            Ok([
+                part(e, "q", y, 0..q)?,
+                part(e, "k", y, q..q + kv)?,
+                part(e, "v", y, q + kv..q + 2 * kv)?,
+            ])
+        }
+    }
+}
+
+/// Turns the pairs `(i, i + d/2)` of the first coordinates of each head, which lie along `axis` of
+/// four.
+fn rotate(
+    e: &mut Emitter<'_>,
+    name: &str,
+    x: ValueId,
+    angles: Angles,
+    axis: usize,
+    dim: usize,
+) -> Result<ValueId> {
+    let (half, (cos, sin)) = (angles.pairs, (angles.cos, angles.sin));
+    let part = |what: &str| format!("{name}_{what}");
+    let first = e.slice(&part("first"), x, 4, axis, 0..half)?;
+    let second = e.slice(&part("second"), x, 4, axis, half..2 * half)?;
+    let (a, b) = (e.mul(&part("a"), first, cos)?, e.mul(&part("b"), second, sin)?);
+    let (c, d) = (e.mul(&part("c"), second, cos)?, e.mul(&part("d"), first, sin)?);
+    let turned_first = e.op("sub", &part("turned_first"), &[("x", a), ("y", b)])?;
+    let turned_second = e.add(&part("turned_second"), c, d)?;
+    let mut parts = vec![turned_first, turned_second];
+    if 2 * half < dim {
+        parts.push(e.slice(&part("rest"), x, 4, axis, 2 * half..dim)?);
+    }
+    e.concat(name, &parts, axis as i32)
+}
+
+/// `softmax(cap(q · kᵀ · scale) + mask)` over the last axis; `transposed` is which of the two,
+/// `transpose_x` or `transpose_y`, has its coordinates where the product does not want them.
+fn shares(
+    e: &mut Emitter<'_>,
+    q: ValueId,
+    k: ValueId,
+    transposed: &str,
+    mask: ValueId,
+    of: &Attention,
+) -> Result<ValueId> {
+    let scale = e.number(of.scale)?;
+    // The smaller factor comes first: q · kᵀ of whole queries may pass 65504.
+    let early = of.scale <= 1.0;
+    let q = if early { e.mul("q_scaled", q, scale)? } else { q };
+    let yes = e.flag(true)?;
+    let mut scores = e.op("matmul", "scores", &[("x", q), ("y", k), (transposed, yes)])?;
+    if !early {
+        scores = e.mul("scores_scaled", scores, scale)?;
+    }
+    if let Some(cap) = of.softcap {
+        scores = softcap(e, "scores_capped", scores, cap)?;
+    }
+    let masked = e.add("scores_masked", scores, mask)?;
+    let last = e.int(-1)?;
+    e.op("softmax", "shares", &[("x", masked), ("axis", last)])
+}
