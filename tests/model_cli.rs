@@ -137,3 +137,120 @@ fn a_prompt_needs_a_tokenizer_and_room() {
     let refused = bench.run(&["generate", "q"]);
     assert_eq!(refused.code, 2);
 }
+
+/// Every file of the package in an output folder, by its path in it.
+fn package_files(bench: &Bench, out: &str, name: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let dir = bench.path(out).join(name);
+    let read = |path: &'static str| (path, fs::read(dir.join(path)).unwrap());
+    [
+        "Manifest.json",
+        "Data/com.apple.CoreML/model.mlmodel",
+        "Data/com.apple.CoreML/weights/weight.bin",
+    ]
+    .map(read)
+    .into()
+}
+
+#[test]
+fn a_package_becomes_what_its_source_becomes_byte_for_byte() {
+    let bench = Bench::new();
+    let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
+    let name = "stdlib-llama.mlpackage";
+    let run = |words: &[&str]| {
+        let said = bench.run(&[words, &["-q", "--to", "mlpackage"]].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+    };
+    for (target, scheme) in [
+        ("ios18", "palette-4,group:16"),
+        ("ios18", "linear-int4,block:32"),
+        ("ios16", "linear-int8"),
+    ] {
+        run(&[&model, "--scheme", "float16", "--target", target, "-o", "float", "--force"]);
+        run(&[&model, "--scheme", scheme, "--target", target, "-o", "direct", "--force"]);
+        let float = bench.path("float").join(name).display().to_string();
+        run(&[&float, "--scheme", scheme, "-o", "through", "--force"]);
+        let (direct, through) =
+            (package_files(&bench, "direct", name), package_files(&bench, "through", name));
+        for ((path, direct), (_, through)) in direct.iter().zip(&through) {
+            assert!(direct == through, "{target} {scheme}: {path} differs");
+        }
+    }
+    // What is compressed stays as it is.
+    let through = bench.path("through").join(name).display().to_string();
+    run(&[&through, "--scheme", "palette-2", "-o", "again"]);
+    let (once, twice) =
+        (package_files(&bench, "through", name), package_files(&bench, "again", name));
+    assert!(once == twice, "nothing was left to compress");
+}
+
+#[test]
+fn rules_choose_constants_of_a_package_by_the_operation_that_takes_them() {
+    let bench = Bench::new();
+    let said = bench.run(&[
+        &tiny("llama"),
+        "--scheme",
+        "float16",
+        "-o",
+        "float",
+        "-q",
+        "--context",
+        "40",
+        "--prefill-chunk",
+        "8",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let package = bench.path("float/llama.mlpackage").display().to_string();
+    let words = [
+        &package,
+        "--min-elements",
+        "64",
+        "--rule",
+        "op:gather=palette-8",
+        "--rule",
+        "op:conv=palette-4",
+        "--dry-run",
+    ];
+    let plan = bench.json(&words);
+    let tensors = plan["tensors"].as_array().unwrap();
+    let scheme = |name: &str| {
+        let of = |t: &&serde_json::Value| t["name"] == name;
+        tensors.iter().find(of).unwrap_or_else(|| panic!("{name}"))["scheme"].clone()
+    };
+    assert_eq!(scheme("model_embed_tokens_weight"), "palette-8");
+    assert_eq!(scheme("lm_head_weight"), "linear-int8");
+    assert_eq!(scheme("rope_cos"), "float16", "a table of angles is no weight");
+    let warnings = plan["warnings"].to_string();
+    assert!(warnings.contains("op:conv=palette-4' matches no tensor"), "{warnings}");
+    let refused = bench.run(&[&package, "--rule", "op:convolution=palette-4"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("there is no operation `convolution`"), "{}", refused.err);
+}
+
+#[test]
+fn a_trained_model_predicts_held_out_text_as_torch_says() {
+    let bench = Bench::new();
+    let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
+    let said = bench.run(&[&model, "-o", "q", "-q"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let text = format!("{model}/eval.txt");
+    let words =
+        ["validate", "q", "--against", &model, "--text", &text, "--skip-speed", "--on", "cpu"];
+    let found = bench.json(&words);
+    let expected: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(format!("{model}/expected.json")).unwrap())
+            .unwrap();
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert_eq!(found["text"]["tokens"], expected["eval"]["predicted"]);
+    assert_eq!(found["text"]["windows"], expected["eval"]["windows"]);
+    let apart = number(&found["text"]["source"]["nll"]) - number(&expected["eval"]["nll"]);
+    assert!(apart.abs() < 1e-4, "{apart}");
+    let quantized = number(&found["text"]["quantized"]["nll"]) - number(&expected["eval"]["nll"]);
+    assert!(quantized.abs() < 2e-3, "{quantized}");
+    assert!(number(&found["text"]["classes"]["top1"]) > 0.98);
+    let said =
+        bench.run(&["generate", "q", "--prompt", "Returns the number of elements in", "-n", "8"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.starts_with("Returns the number of elements in the "), "{}", said.out);
+    let refused = bench.run(&["validate", "q", "--text", &text, "--function", "nothing"]);
+    assert_eq!(refused.code, 2);
+}

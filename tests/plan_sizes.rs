@@ -74,6 +74,7 @@ proptest! {
             dtype: "F16".into(),
             shape: shape.clone(),
             bytes: 2 * n as u64,
+            role: None,
         };
         let rule = Rule::parse(&format!("w={asked}")).unwrap();
         let options = Options { rules: vec![rule], ..Options::default() };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
-use twolane::pipeline;
+use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
 use twolane::{Error, Result};
 
@@ -54,6 +54,8 @@ fn options(args: &Convert) -> Result<Options> {
     let layers = args.layers.as_deref().map(pattern_of_names).transpose();
     let layers = layers.map_err(|why| Error::Usage(format!("--layers: {why}")))?;
     let mut outputs: BTreeSet<Output> = match args.to.is_empty() {
+        // A package is compressed into a package.
+        true if args.input.as_deref().is_some_and(is_package) => [Output::Mlpackage].into(),
         true => default.outputs,
         false => args.to.iter().copied().collect(),
     };
@@ -70,6 +72,7 @@ fn options(args: &Convert) -> Result<Options> {
         min_elements: args.min_elements.unwrap_or(default.min_elements),
         clip: args.clip.unwrap_or(default.clip),
         target: args.target.unwrap_or(default.target),
+        keep_target: args.target.is_none(),
         non_finite: args.non_finite.unwrap_or(default.non_finite),
         outputs,
         golden,

@@ -44,12 +44,16 @@ pub(super) fn halves<'b>(values: &[f16], buffer: &'b mut Vec<u8>) -> &'b [u8] {
 }
 
 /// The bytes of one part of a tensor's parameters, row-major; INT4 zero points are packed where
-/// `bits` is 4.
+/// `width` is 4, and FP16 numbers are widened to FP32 where it is 32.
 ///
 /// # Errors
 /// [`Error::Bug`] for values and codes, which are no parameters.
 pub(super) fn param_bytes(params: &Params, part: Part, width: u8) -> Result<Vec<u8>> {
-    let of_halves = |values: &[f16]| Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect());
+    let of_halves = |values: &[f16]| match width {
+        // Beside weights of FP32.
+        32 => Ok(values.iter().flat_map(|v| v.to_f32().to_le_bytes()).collect()),
+        _ => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+    };
     let of_codes = |codes: &[i8]| {
         let codes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
         let mut buffer = Vec::new();

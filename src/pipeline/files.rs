@@ -3,13 +3,12 @@
 use super::beside::{self, Beside};
 use super::golden::Golden;
 use super::output::{OutputFile, Transaction};
-use super::package::{self, Package};
+use super::package::{self, Package, Subject};
 use super::sink::{Content, Sink};
 use crate::formats::metal_blob;
 use crate::formats::safetensors::{Dtype, Layout};
-use crate::graph::weight::{Operand, Part, Storage};
+use crate::graph::weight::{Bytes, Operand, Part, Storage};
 use crate::layout::{self, Lanes};
-use crate::model::Whole;
 use crate::plan::{Output, Plan, PlannedOutput, PlannedTensor};
 use crate::scheme::{Float, Scheme};
 use crate::source::Source;
@@ -38,7 +37,7 @@ struct PlannedFile {
     output: Output,
     path: String,
     bytes: u64,
-    prelude: Vec<(u64, Vec<u8>)>,
+    prelude: Vec<(u64, Bytes)>,
 }
 
 impl Files {
@@ -48,7 +47,7 @@ impl Files {
         output: Output,
         path: String,
         bytes: u64,
-        prelude: Vec<(u64, Vec<u8>)>,
+        prelude: Vec<(u64, Bytes)>,
     ) -> usize {
         self.files.push(PlannedFile { output, path, bytes, prelude });
         self.files.len() - 1
@@ -107,19 +106,19 @@ impl Files {
 ///
 /// # Errors
 /// As the formats' layouts.
-pub(super) fn lay_out(source: &Source, plan: &mut Plan, whole: Option<&Whole>) -> Result<Files> {
+pub(super) fn lay_out(source: &Source, plan: &mut Plan, subject: &Subject) -> Result<Files> {
     let mut files = Files { sinks: vec![vec![]; plan.tensors.len()], ..Files::default() };
     let stem = source.stem();
     for output in plan.options.outputs.clone() {
         match output {
-            Output::Mlpackage => package::add(&mut files, stem, plan, whole)?,
+            Output::Mlpackage => package::add(&mut files, stem, plan, subject)?,
             Output::Metal => add_metal(&mut files, stem, source, plan)?,
             Output::Dense => add_dense(&mut files, stem, source, plan)?,
             // With the package, whose functions are recorded.
             Output::Golden => require_package(plan)?,
         }
     }
-    if let Some(whole) = whole {
+    if let Subject::Whole(whole) = subject {
         files.beside = beside::add(&mut files, source.folder(), whole.files())?;
     }
     plan.outputs = files.outputs();
@@ -148,7 +147,7 @@ fn add_metal(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Res
     let weights = plan.tensors.iter().zip(source.tensors()).map(weight).collect();
     let blob = metal_blob::Plan::new(weights)?;
     let path = format!("{stem}.metal/weights.safetensors");
-    let prelude = vec![(0, blob.header().to_vec())];
+    let prelude = vec![(0, blob.header().to_vec().into())];
     let file = files.add(Output::Metal, path, blob.file_len(), prelude);
     for (i, planned) in plan.tensors.iter().enumerate() {
         let mut add = |part: metal_blob::Part, content: Content| {
@@ -208,7 +207,7 @@ fn add_dense(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Res
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     let layout = Layout::new(&tensors, &metadata)?;
     let path = format!("{stem}.dequantized.safetensors");
-    let file = files.add(Output::Dense, path, layout.file_len, vec![(0, layout.header)]);
+    let file = files.add(Output::Dense, path, layout.file_len, vec![(0, layout.header.into())]);
     for ((sinks, content), offset) in files.sinks.iter_mut().zip(contents).zip(layout.offsets) {
         sinks.push(Sink { file, offset, content });
     }

@@ -25,7 +25,7 @@ pub(super) struct Golden {
 /// As [`golden::Plan::new`].
 pub(super) fn add(files: &mut Files, stem: &str, plan: &Plan, program: Program) -> Result<Golden> {
     let planned = golden::Plan::new(&program, plan.options.golden)?;
-    let prelude = vec![(0, planned.layout.header.clone())];
+    let prelude = vec![(0, planned.layout.header.clone().into())];
     let path = format!("{stem}{}", golden::ENDING);
     let file = files.add(Output::Golden, path, planned.layout.file_len, prelude);
     Ok(Golden { plan: planned, program, file })

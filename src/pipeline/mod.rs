@@ -37,7 +37,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use prepare::{Job, prepare};
+pub use prepare::{Job, is_package, prepare};
 
 pub use crate::progress::Progress;
 

@@ -8,13 +8,14 @@ use super::sink::{Content, Sink};
 use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
 };
-use crate::graph::weight::{Data, Part, Slot};
+use crate::graph::weight::{Bytes, Data, Part, Slot, Weight};
 use crate::graph::{DataType, Lowered, Program, lower};
 use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
 use crate::plan::{Output, Plan};
 use crate::quantize::Params;
 use crate::scheme::{Float, Scheme};
+use crate::source::Constant;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -29,22 +30,35 @@ pub(super) struct Package {
     weights: String,
 }
 
+/// What a package is to hold.
+#[derive(Clone, Debug)]
+pub(super) enum Subject {
+    /// A function for each weight matrix.
+    Layers,
+    /// The model that `config.json` describes.
+    Whole(Box<Whole>),
+    /// What the package held that is compressed, with its constants in the order of the source's
+    /// tensors.
+    Program {
+        /// Its program.
+        program: Program,
+        /// Its constants.
+        constants: Vec<Constant>,
+    },
+}
+
 /// Adds `STEM.mlpackage` to the files, with the whole model or with its layers: its blobs become
 /// sinks.
 ///
 /// # Errors
 /// As [`layer_package()`], [`Whole::program`] and [`lower()`].
-pub(super) fn add(
-    files: &mut Files,
-    stem: &str,
-    plan: &mut Plan,
-    whole: Option<&Whole>,
-) -> Result<()> {
+pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan, subject: &Subject) -> Result<()> {
     let places: Vec<usize> =
         (0..plan.tensors.len()).filter(|&i| plan.tensors[i].storage.is_some()).collect();
-    let program = match whole {
-        Some(whole) => model_program(plan, whole)?,
-        None => layer_program(plan, &places)?,
+    let program = match subject {
+        Subject::Layers => layer_program(plan, &places)?,
+        Subject::Whole(whole) => model_program(plan, whole)?,
+        Subject::Program { program, constants } => compressed_program(plan, program, constants),
     };
     let lowered = lower(&program, plan.options.target)?;
 
@@ -52,17 +66,16 @@ pub(super) fn add(
     let model = lowered.model.to_bytes();
     let manifest = Manifest::new(blake3::hash(&model).as_bytes()).to_json().into_bytes();
     let path = format!("{folder}/{MANIFEST_PATH}");
-    files.add(Output::Mlpackage, path, manifest.len() as u64, vec![(0, manifest)]);
+    files.add(Output::Mlpackage, path, manifest.len() as u64, vec![(0, manifest.into())]);
     let path = format!("{folder}/{MODEL_PATH}");
     let bytes = model.len() as u64;
     files.announce(Output::Mlpackage, path.clone(), bytes);
     if !lowered.plan.is_empty() {
-        let mut prelude = vec![(0, lowered.plan.header().to_vec())];
-        prelude.extend(lowered.plan.records().map(|(at, record)| (at, record.to_vec())));
+        let mut prelude: Vec<(u64, Bytes)> = vec![(0, lowered.plan.header().to_vec().into())];
+        prelude.extend(lowered.plan.records().map(|(at, record)| (at, record.to_vec().into())));
         for blob in &lowered.blobs {
             if let Data::Bytes(known) = &blob.data {
-                let known: &[u8] = known.as_ref();
-                prelude.push((blob.entry.data_offset, known.to_vec()));
+                prelude.push((blob.entry.data_offset, known.clone()));
             }
         }
         let path = format!("{folder}/{WEIGHT_BIN_PATH}");
@@ -90,6 +103,20 @@ pub(super) fn add(
         files.golden = Some(golden::add(files, stem, plan, program)?);
     }
     Ok(())
+}
+
+/// The program of a package, its constants stored as planned; all else stays as it is.
+fn compressed_program(plan: &mut Plan, program: &Program, constants: &[Constant]) -> Program {
+    let mut program = program.clone();
+    for (tensor, constant) in plan.tensors.iter().zip(constants) {
+        let Some(storage) = &tensor.storage else { continue };
+        for (function, id) in &constant.places {
+            let Some(function) = program.functions.get_mut(function) else { continue };
+            let weight = Weight { shape: tensor.shape.clone(), storage: storage.clone() };
+            function.values[id.0].constant = Some(weight.into());
+        }
+    }
+    program
 }
 
 /// The layer package of the tensors at these places.

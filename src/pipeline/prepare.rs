@@ -4,15 +4,18 @@ use super::files::{self, Files};
 use super::golden::Golden;
 use super::hash::InputHash;
 use super::output::{self, OutputFile, REPORT, Transaction};
+use super::package::Subject;
 use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, scan, summary, window};
+use crate::formats::mlpackage;
 use crate::model::Whole;
 use crate::model::config::Config;
 use crate::model::encoder::Sentence;
-use crate::plan::{Header, NonFinite, Options, Output, Plan};
+use crate::plan::{Header, NonFinite, Options, Output, Plan, Role};
 use crate::report::Report;
 use crate::scheme::Scheme;
-use crate::source::{Source, SourceTensor};
+use crate::source::{Constant, Package, Source, SourceTensor};
+use crate::target::Target;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -40,26 +43,28 @@ pub struct Job {
 /// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
-    let mut source = Source::open(input)?;
-    let mut warnings = Vec::new();
-    let whole = whole(&source, options, &mut warnings)?;
-    if let Some(whole) = &whole {
-        source.derive(&whole.parameters)?;
-    }
-    let headers: Vec<Header> = source.tensors().iter().map(|t| header(&source, t)).collect();
+    let Opened { source, subject, options, roles, warnings } = open(input, options)?;
+    let options = &options;
+    let mut roles = roles.into_iter();
+    let header = |tensor| header(&source, tensor, roles.next());
+    let headers: Vec<Header> = source.tensors().iter().map(header).collect();
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
     for (planned, tensor) in plan.tensors.iter_mut().zip(source.tensors()) {
         planned.notes.extend(tensor.derivation().map(str::to_owned));
     }
     let mut keep = BTreeSet::new();
+    if let Subject::Program { .. } = subject {
+        // Constants that stay are none of our business: a mask may hold infinities.
+        keep.extend(0..plan.tensors.len());
+    }
     if options.non_finite == NonFinite::Keep {
         for (tensor, index, value) in scan::non_finite(&source) {
             plan.leave_in_float(tensor, format!("element {index} is {value}"));
             keep.insert(tensor);
         }
     }
-    let files = files::lay_out(&source, &mut plan, whole.as_ref())?;
+    let files = files::lay_out(&source, &mut plan, &subject)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
     let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
@@ -161,6 +166,49 @@ impl Job {
     }
 }
 
+/// An input, and what its package is to hold.
+struct Opened {
+    source: Source,
+    subject: Subject,
+    options: Options,
+    /// What a package does with each tensor; empty for a checkpoint.
+    roles: Vec<Role>,
+    warnings: Vec<String>,
+}
+
+/// Opens a checkpoint or a package.
+fn open(input: &Path, options: &Options) -> Result<Opened> {
+    let mut options = options.clone();
+    if is_package(input) {
+        let package = Package::open(input)?;
+        if options.keep_target {
+            options.target = package.target.max(Target::Ios16);
+        }
+        let (source, constants) = Source::of_package(&package)?;
+        let role = |constant: &Constant| Role {
+            operations: constant.operations.clone(),
+            outputs_second: constant.outputs_second,
+        };
+        let roles = constants.iter().map(role).collect();
+        let subject = Subject::Program { program: package.program, constants };
+        return Ok(Opened { source, subject, options, roles, warnings: vec![] });
+    }
+    let mut source = Source::open(input)?;
+    let mut warnings = Vec::new();
+    let whole = whole(&source, &options, &mut warnings)?;
+    if let Some(whole) = &whole {
+        source.derive(&whole.parameters)?;
+    }
+    let subject = whole.map_or(Subject::Layers, |whole| Subject::Whole(Box::new(whole)));
+    Ok(Opened { source, subject, options, roles: vec![], warnings })
+}
+
+/// Whether a path is an .mlpackage rather than a checkpoint.
+pub fn is_package(path: &Path) -> bool {
+    let named = path.extension().is_some_and(|ending| ending == "mlpackage");
+    path.is_dir() && (named || path.join(mlpackage::MANIFEST_PATH).is_file())
+}
+
 /// The model that a `config.json` beside the weights describes, if the package is to hold it.
 fn whole(source: &Source, options: &Options, warnings: &mut Vec<String>) -> Result<Option<Whole>> {
     if options.model.layer_package || !options.outputs.contains(&Output::Mlpackage) {
@@ -199,7 +247,7 @@ fn refuse_input_inside(source: &Source, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn header(source: &Source, tensor: &SourceTensor) -> Header {
+fn header(source: &Source, tensor: &SourceTensor, role: Option<Role>) -> Header {
     let file = source.files()[tensor.file].path();
     Header {
         name: tensor.name.clone(),
@@ -207,5 +255,6 @@ fn header(source: &Source, tensor: &SourceTensor) -> Header {
         dtype: tensor.stored_dtype(),
         shape: tensor.shape.clone(),
         bytes: tensor.range.len() as u64,
+        role,
     }
 }

@@ -23,6 +23,33 @@ pub fn fit(scheme: Scheme, shape: &[usize]) -> (Scheme, Vec<String>) {
     (fitted, notes)
 }
 
+/// `scheme` for a weight whose output channels lie along its second axis: what runs along outputs
+/// runs along that axis.
+pub fn turn(scheme: Scheme) -> (Scheme, Vec<String>) {
+    match scheme {
+        Scheme::Linear(linear) => {
+            let mut notes = vec![];
+            let granularity = match linear.granularity {
+                LinearGranularity::Tensor => LinearGranularity::Tensor,
+                LinearGranularity::Channel { axis } => {
+                    LinearGranularity::Channel { axis: 1 - axis }
+                }
+                LinearGranularity::Block { size } => {
+                    notes.push(format!(
+                        "block:{size} runs along the second axis, and inputs lie along the first → channel"
+                    ));
+                    LinearGranularity::Channel { axis: 1 }
+                }
+            };
+            (Scheme::Linear(Linear { granularity, ..linear }), notes)
+        }
+        Scheme::Palette(palette) => {
+            (Scheme::Palette(Palette { axis: 1 - palette.axis, ..palette }), vec![])
+        }
+        Scheme::Float(_) => (scheme, vec![]),
+    }
+}
+
 fn fit_linear(linear: Linear, shape: &[usize], notes: &mut Vec<String>) -> Linear {
     let LinearGranularity::Block { size } = linear.granularity else { return linear };
     let inputs = shape[1];

@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`Options`] | everything that words on the command line can choose, resolved |
-//! | [`Rule`] | `REGEX=SCHEME`, from the command line or a file |
+//! | [`Rule`] | `REGEX=SCHEME` or `op:TYPE=SCHEME`, from the command line or a file |
 //! | [`policy`] | the table that chooses: first match wins, and the plan says which did |
 //! | [`fit`] | a scheme's blocks, groups and vectors against a shape, with every fallback said |
 //! | [`Plan`] | the outcome, printed by `--dry-run` and obeyed by the run |
@@ -24,9 +24,10 @@ pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
 use crate::graph::weight::Storage;
-use crate::scheme::Scheme;
+use crate::scheme::{Float, Scheme};
 use crate::tensor::FloatType;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What a header says of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,17 @@ pub struct Header {
     pub shape: Vec<usize>,
     /// Stored bytes.
     pub bytes: u64,
+    /// What a package does with it; `None` for a checkpoint's tensor.
+    pub role: Option<Role>,
+}
+
+/// What a package does with one of its constants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Operations that take it as their weight, by type.
+    pub operations: BTreeSet<String>,
+    /// Whether its output channels lie along its second axis.
+    pub outputs_second: bool,
 }
 
 impl Header {
@@ -101,6 +113,9 @@ pub struct PlannedTensor {
     pub bytes_before: u64,
     /// Bytes of codes and parameters, without any container's alignment or padding.
     pub bytes_after: u64,
+    /// What it is stored as where it stays in float.
+    #[serde(skip)]
+    pub float: Float,
     /// The stored operands, all of them [`Data::Later`](crate::graph::weight::Data::Later), keyed by
     /// the tensor's place in the plan. `None` where `scheme` is.
     #[serde(skip)]
@@ -136,7 +151,7 @@ impl Plan {
         let planned = &mut self.tensors[tensor];
         let scheme = match planned.scheme {
             Some(Scheme::Float(_)) | None => return planned.notes.push(why),
-            Some(Scheme::Linear(_) | Scheme::Palette(_)) => Scheme::Float(self.options.float()),
+            Some(Scheme::Linear(_) | Scheme::Palette(_)) => Scheme::Float(planned.float),
         };
         let storage = Storage::planned(scheme, &planned.shape, tensor);
         planned.bytes_after = storage.byte_len();

@@ -24,6 +24,9 @@ pub struct Options {
     pub clip: Clip,
     /// The oldest system that must read the package.
     pub target: Target,
+    /// Whether a package that is compressed keeps the target that it has.
+    #[serde(skip)]
+    pub keep_target: bool,
     /// What a NaN or infinity among the weights does.
     pub non_finite: NonFinite,
     /// What to write.
@@ -61,6 +64,7 @@ impl Default for Options {
             min_elements: 2048,
             clip: Clip::Mse,
             target: Target::default(),
+            keep_target: true,
             non_finite: NonFinite::Error,
             outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
             lanes: Lanes::default(),

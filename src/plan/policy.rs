@@ -7,17 +7,20 @@
 //! | not float | F64, integers, 8-bit floats, booleans | copied |
 //! | empty | no elements | float |
 //! | rank | fewer than two dimensions: norms, biases, scalars | float |
+//! | operation | constants of a package that no `linear`, `conv`, `matmul` or `gather` takes as its weight | float |
 //! | size | fewer than `--min-elements` elements | float |
 //! | default | all others | `--scheme` |
 //!
 //! A rule overrides the size, but cannot make a quantized weight of what has no rows: a copied type,
 //! an empty tensor, a vector. "Float" is FP16, or FP32 where `--scheme` is `float32`.
 
-use super::{Header, Options, Output, PlannedTensor, Rule, fit::fit};
+use super::fit::{fit, turn};
+use super::{Header, Options, Output, PlannedTensor, Rule};
 use crate::graph::lower::supports;
 use crate::graph::weight::Storage;
-use crate::scheme::Scheme;
+use crate::scheme::{Float, Scheme};
 use crate::target::Target;
+use crate::tensor::FloatType;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -33,6 +36,8 @@ pub enum Chosen {
     Empty,
     /// There are fewer than two dimensions.
     Rank,
+    /// No operation takes it as its weight.
+    Operation,
     /// There are fewer elements than this limit.
     Small(u64),
     /// No row above: the default scheme.
@@ -46,6 +51,7 @@ impl fmt::Display for Chosen {
             Self::NotFloat => f.write_str("not float"),
             Self::Empty => f.write_str("empty"),
             Self::Rank => f.write_str("rank < 2"),
+            Self::Operation => f.write_str("operation"),
             Self::Small(limit) => write!(f, "< {limit} elements"),
             Self::Default => f.write_str("default"),
         }
@@ -76,7 +82,12 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
             check_target(&header.name, scheme, options.target)?;
         }
     }
-    let storage = scheme.map(|scheme| Storage::planned(scheme, &header.shape, index));
+    let float = float_of(header, options);
+    let storage = scheme.map(|scheme| {
+        let storage = Storage::planned(scheme, &header.shape, index);
+        // What the weight stands for has the type of the constant it replaces.
+        if header.role.is_some() && float == Float::F32 { storage.widened() } else { storage }
+    });
     // The shape of an empty tensor may overflow before its zero is met.
     let bytes_after = match &storage {
         Some(storage) if header.elements() > 0 => storage.byte_len(),
@@ -94,13 +105,23 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
         elements: header.elements(),
         bytes_before: header.bytes,
         bytes_after,
+        float,
         storage,
     })
 }
 
+/// What a tensor is stored as that stays in float: a package's constant keeps its type.
+fn float_of(header: &Header, options: &Options) -> Float {
+    match (&header.role, header.float()) {
+        (Some(_), Some(FloatType::F32)) => Float::F32,
+        (Some(_), _) => Float::F16,
+        (None, _) => options.float(),
+    }
+}
+
 /// The first row that matches, and the scheme it asks for.
 fn choose(header: &Header, options: &Options) -> (Chosen, Option<Scheme>) {
-    if let Some(rule) = options.rules.iter().find(|rule| rule.pattern.is_match(&header.name)) {
+    if let Some(rule) = options.rules.iter().find(|rule| rule.matches(header)) {
         return (Chosen::Rule(rule.to_string()), Some(rule.scheme));
     }
     if header.float().is_none() {
@@ -109,6 +130,8 @@ fn choose(header: &Header, options: &Options) -> (Chosen, Option<Scheme>) {
         (Chosen::Empty, None)
     } else if header.shape.len() < 2 {
         (Chosen::Rank, None)
+    } else if header.role.as_ref().is_some_and(|role| role.operations.is_empty()) {
+        (Chosen::Operation, None)
     } else if header.elements() < options.min_elements {
         (Chosen::Small(options.min_elements), None)
     } else {
@@ -128,8 +151,8 @@ fn settle(
         return (None, vec![why]);
     }
     let float = match requested {
-        Some(Scheme::Float(float)) => float,
-        _ => options.float(),
+        Some(Scheme::Float(float)) if header.role.is_none() => float,
+        _ => float_of(header, options),
     };
     let why = if header.elements() == 0 {
         "it holds no elements".into()
@@ -138,7 +161,11 @@ fn settle(
     } else {
         match requested {
             Some(scheme @ (Scheme::Linear(_) | Scheme::Palette(_))) => {
+                let second = header.role.as_ref().is_some_and(|role| role.outputs_second);
+                let (scheme, mut turned) = if second { turn(scheme) } else { (scheme, vec![]) };
                 let (scheme, mut notes) = fit(scheme, &header.shape);
+                turned.append(&mut notes);
+                let mut notes = turned;
                 notes.extend(outgrown(scheme, header));
                 return (Some(scheme), notes);
             }
@@ -146,6 +173,7 @@ fn settle(
                 let whose = if *rule == Chosen::Default { "--scheme" } else { "the rule" };
                 format!("{whose} says so")
             }
+            None if *rule == Chosen::Operation => "no operation takes it as its weight".into(),
             None => format!("{} elements, fewer than {}", header.elements(), options.min_elements),
         }
     };
@@ -167,7 +195,7 @@ fn idle_rules(headers: &[Header], rules: &[Rule]) -> Vec<String> {
     for header in headers {
         let mut first = true;
         for (i, rule) in rules.iter().enumerate() {
-            if rule.pattern.is_match(&header.name) {
+            if rule.matches(header) {
                 chooses[i] |= std::mem::take(&mut first);
                 matches[i] = true;
             }

@@ -1,16 +1,50 @@
-//! `REGEX=SCHEME`: from the command line, and from a file.
+//! `REGEX=SCHEME` and `op:TYPE=SCHEME`: from the command line, and from a file.
 
+use super::Header;
+use crate::graph::ops::Row;
 use crate::scheme::Scheme;
 use crate::{Error, Result};
 use regex::Regex;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::fmt;
 
-/// A rule: tensors whose name the pattern matches get the scheme.
+/// What a rule is about.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// Tensors whose name it matches anywhere.
+    Name(Regex),
+    /// Constants of a package that operations of this type take as their weight.
+    Operation(String),
+}
+
+impl Pattern {
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let Some(operation) = text.strip_prefix("op:") else {
+            return pattern_of_names(text).map(Self::Name);
+        };
+        match Row::find(operation) {
+            Some(row) => Ok(Self::Operation(row.name.into())),
+            None => Err(format!(
+                "there is no operation `{operation}`; conv, linear, matmul and gather take weights"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(pattern) => f.write_str(pattern.as_str()),
+            Self::Operation(operation) => write!(f, "op:{operation}"),
+        }
+    }
+}
+
+/// A rule: tensors that the pattern matches get the scheme.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Unanchored: it matches anywhere in the name.
-    pub pattern: Regex,
+    /// Which tensors.
+    pub pattern: Pattern,
     /// The scheme.
     pub scheme: Scheme,
     /// Where it was written: `None` for the command line, `FILE:LINE` for a file.
@@ -66,7 +100,17 @@ impl Rule {
             return Err("the pattern is empty; `.` matches every name".into());
         }
         let scheme = scheme.parse().map_err(|e: crate::scheme::ParseError| e.to_string())?;
-        Ok(Self { pattern: pattern_of_names(pattern)?, scheme, place })
+        Ok(Self { pattern: Pattern::parse(pattern)?, scheme, place })
+    }
+
+    /// Whether it is about this tensor.
+    pub fn matches(&self, header: &Header) -> bool {
+        match &self.pattern {
+            Pattern::Name(pattern) => pattern.is_match(&header.name),
+            Pattern::Operation(operation) => {
+                header.role.as_ref().is_some_and(|role| role.operations.contains(operation))
+            }
+        }
     }
 }
 
@@ -116,7 +160,7 @@ impl fmt::Display for Rule {
 impl Serialize for Rule {
     fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
         let mut rule = to.serialize_struct("Rule", 2)?;
-        rule.serialize_field("match", self.pattern.as_str())?;
+        rule.serialize_field("match", &self.pattern.to_string())?;
         rule.serialize_field("scheme", &self.scheme)?;
         rule.end()
     }
@@ -138,7 +182,7 @@ mod tests {
         for (text, pattern, scheme) in cases {
             let rule = Rule::parse(text).expect(text);
             assert_eq!(
-                (rule.pattern.as_str(), rule.scheme.to_string().as_str()),
+                (rule.pattern.to_string().as_str(), rule.scheme.to_string().as_str()),
                 (*pattern, *scheme)
             );
         }

@@ -135,6 +135,7 @@ mod tests {
             dtype: dtype.into(),
             shape: shape.to_vec(),
             bytes: shape.iter().product::<usize>() as u64 * size,
+            role: None,
         };
         let headers = [
             header("model.layers.0.self_attn.q_proj.weight", "BF16", &[2048, 2048], 2),

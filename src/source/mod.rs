@@ -12,11 +12,13 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `find` | which files a path means |
+//! | `constants` | the floating-point constants of a package as a checkpoint |
 //! | `derived` | tensors that a model wants otherwise than they are stored |
+//! | `find` | which files a path means |
 //! | `package` | an .mlpackage as a program |
 //! | `shards` | whether those files fit together |
 
+mod constants;
 mod derived;
 mod find;
 mod package;
@@ -24,6 +26,7 @@ mod shards;
 #[cfg(test)]
 mod tests;
 
+pub use constants::Constant;
 pub use package::Package;
 
 use crate::map::Map;
@@ -45,7 +48,7 @@ pub struct Source {
     files: Vec<SourceFile>,
     tensors: Vec<SourceTensor>,
     by_name: HashMap<String, usize>,
-    /// The index, if one named the files: its path and its bytes.
+    /// The index that named the files, or the model of a package: its path and its bytes.
     index: Option<(PathBuf, Vec<u8>)>,
     /// The `config.json` beside the files, if there is one.
     config: Option<(PathBuf, Vec<u8>)>,

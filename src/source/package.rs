@@ -18,6 +18,10 @@ pub struct Package {
     pub program: Program,
     /// The target that it was written for.
     pub target: Target,
+    /// The files that weights lie in, by path, mapped.
+    pub blobs: Vec<(PathBuf, Bytes)>,
+    /// Its `model.mlmodel`.
+    pub model: PathBuf,
 }
 
 impl Package {
@@ -39,13 +43,17 @@ impl Package {
         let model = package.model_bytes().map_err(|error| within(error.into()))?;
         let unknown = mil::unknown_fields(&model);
         let model = mil::Model::parse(&model).map_err(|error| within(error.into()))?;
+        let model_path = package.model_path().to_owned();
+        let mut blobs = Vec::new();
         let mut open = |name: &str| {
             let file = package.open_blob_file(name)?;
-            Ok(Bytes::new(Map::of(&file, name)?))
+            let bytes = Bytes::new(Map::of(&file, name)?);
+            blobs.push((package.blob_path(name)?, bytes.clone()));
+            Ok(bytes)
         };
         let raised = raise::program(&model, &mut open);
         let raised = raise::beside(unknown_fields(unknown), raised).map_err(within)?;
-        Ok(Self { program: raised.program, target: raised.target, dir })
+        Ok(Self { program: raised.program, target: raised.target, dir, blobs, model: model_path })
     }
 }
 

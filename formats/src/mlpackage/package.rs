@@ -62,6 +62,11 @@ impl Package {
         Model::parse(&self.model_bytes()?)
     }
 
+    /// Where `model.mlmodel` lies.
+    pub fn model_path(&self) -> &Path {
+        &self.model
+    }
+
     /// The bytes of the model, as they stand in its file.
     ///
     /// # Errors
@@ -77,14 +82,21 @@ impl Package {
     /// [`Error::Io`] where it cannot be opened; [`Error::Malformed`] for another form of name, and
     /// for a file that is missing, is none, or lies outside the package.
     pub fn open_blob_file(&self, file_name: &str) -> Result<File> {
+        open_file(&self.blob_path(file_name)?, &format!("blob file `{file_name}`"))
+    }
+
+    /// Where that file lies.
+    ///
+    /// # Errors
+    /// As [`Self::open_blob_file`].
+    pub fn blob_path(&self, file_name: &str) -> Result<PathBuf> {
         let place = format!("blob file `{file_name}`");
         let names =
             file_name.strip_prefix("@model_path/").and_then(plain_names).ok_or_else(|| {
                 malformed(&place, "the name is not `@model_path/` and a path behind it".into())
             })?;
         let folder = self.model.parent().unwrap_or(&self.dir).to_owned();
-        let path = resolve(&self.dir, &below(folder, &names), &place)?;
-        open_file(&path, &place)
+        resolve(&self.dir, &below(folder, &names), &place)
     }
 }
 

@@ -16,6 +16,16 @@ impl Bytes {
         Self { owner: Arc::new(owner), range }
     }
 
+    /// Where these bytes lie among all bytes of their owner.
+    pub fn place(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// Whether both are parts of one owner.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// A part of these bytes, without a copy; `None` if they do not reach so far.
     pub fn slice(&self, part: Range<usize>) -> Option<Self> {
         self.get(part.clone())?;

@@ -207,6 +207,33 @@ impl Storage {
         self.operands().iter().map(|(_, operand)| operand.byte_len()).sum()
     }
 
+    /// The same storage with scales, and palette entries that are no integers, in FP32: what the
+    /// weight stands for is then FP32. Their values are those of FP16.
+    pub fn widened(self) -> Self {
+        let wide = |operand: Operand| match operand.dtype {
+            DataType::Float16 => Operand { dtype: DataType::Float32, ..operand },
+            _ => operand,
+        };
+        match self {
+            Self::Dense(values) => Self::Dense(wide(values)),
+            Self::Linear { codes, scale, offset } => {
+                Self::Linear { codes, scale: wide(scale), offset }
+            }
+            Self::Palette { indices, table, table_scale, vector_axis, channel_scale } => {
+                Self::Palette {
+                    indices,
+                    table: wide(table),
+                    table_scale: table_scale.map(wide),
+                    vector_axis,
+                    channel_scale: channel_scale.map(wide),
+                }
+            }
+            Self::Sparse { mask, values } => {
+                Self::Sparse { mask, values: Box::new(values.widened()) }
+            }
+        }
+    }
+
     /// The same storage of a weight of shape `from` seen in the shape `to`, which differs from it by
     /// axes of one element behind: a linear layer's weight as that of a 1x1 convolution. `None` for
     /// any other shape, and for a sparse storage.

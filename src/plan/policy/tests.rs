@@ -16,6 +16,7 @@ fn header(name: &str, dtype: &str, shape: &[usize]) -> Header {
         dtype: dtype.into(),
         shape: shape.to_vec(),
         bytes,
+        role: None,
     }
 }
 
