@@ -66,8 +66,8 @@ impl Whole {
     /// Files of the model's folder that say more of it than `config.json`, by their names there.
     pub fn files(&self) -> &[String] {
         match &self.model {
-            Model::Encoder(Encoder { sentence: Some(sentence), .. }) => &sentence.files,
-            Model::Encoder(_) | Model::Decoder(_) => &[],
+            Model::Encoder(encoder) => encoder.sentence.as_ref().map_or(&[], |s| &s.files),
+            Model::Decoder(_) => &[],
         }
     }
 
@@ -176,6 +176,10 @@ impl Whole {
                  encoder, whose package Core ML places itself"
                     .into(),
             ));
+        }
+        if options.model.kv.is_some() || options.model.argmax {
+            let found = "--kv and --argmax are for language models; leave them out for an encoder";
+            return Err(Error::Usage(found.into()));
         }
         let context = options.model.context.unwrap_or(encoder.longest);
         let built = encoder::Options { float, target: options.target, context };

@@ -60,6 +60,15 @@ for model in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longr
     --to mlpackage,dense -o "$out/models/$model/ios16" "fixtures/tiny/$model"
 done
 
+for model in bert bert-prefix roberta distilbert sentence-bert sentence-roberta; do
+  for target in ios16 ios18; do
+    for scheme in linear-int8 palette-4; do
+      "$quantize" -q --scheme "$scheme" --target "$target" --min-elements 512 --to mlpackage,dense \
+        -o "$out/models/$model/$target-$scheme" "fixtures/tiny/$model"
+    done
+  done
+done
+
 if [ -d "$shared/fixtures" ]; then
   for model in stories260k/model variants/stories260k_f32 variants/stories260k_bf16 resnet20/resnet20_f16; do
     convert "$shared/fixtures/$model.safetensors" ios18 linear-int8 linear-int4,block:32 palette-4,group:8

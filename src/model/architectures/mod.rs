@@ -42,7 +42,7 @@ pub enum Model {
     /// A text decoder.
     Decoder(Decoder),
     /// A text encoder.
-    Encoder(Encoder),
+    Encoder(Box<Encoder>),
 }
 
 /// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
@@ -56,10 +56,11 @@ pub fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Option<Result<Model>> {
+    let encoder = |described: Result<Encoder>| Some(described.map(Box::new).map(Model::Encoder));
     match model_type {
-        "bert" => return Some(bert::describe(config, checkpoint).map(Model::Encoder)),
-        "distilbert" => return Some(distilbert::describe(config, checkpoint).map(Model::Encoder)),
-        "roberta" => return Some(roberta::describe(config, checkpoint).map(Model::Encoder)),
+        "bert" => return encoder(bert::describe(config, checkpoint)),
+        "distilbert" => return encoder(distilbert::describe(config, checkpoint)),
+        "roberta" => return encoder(roberta::describe(config, checkpoint)),
         _ => {}
     }
     let describe = match model_type {
