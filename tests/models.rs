@@ -3,6 +3,8 @@
 
 #[path = "models/encoders.rs"]
 mod encoders;
+#[path = "models/images.rs"]
+mod images;
 
 use half::f16;
 use safetensors::SafeTensors;
@@ -14,13 +16,13 @@ use twolane::execute::Engine;
 use twolane::generate::{Sampler, Session, generate};
 use twolane::graph::weight::{Operand, Storage};
 use twolane::graph::{DataType, Function, Program};
-use twolane::model::Whole;
 use twolane::model::architectures::Model;
 use twolane::model::config::Config;
 use twolane::model::decoder::ane::Host;
 use twolane::model::decoder::{self, Names, Options, Style};
 use twolane::model::emit::Weights;
 use twolane::model::parameters::Parameter;
+use twolane::model::{LABELS, Whole};
 use twolane::pipeline::{Job, prepare};
 use twolane::plan::{self, Kv, Output};
 use twolane::runtime::{Backend, Cpu, Mode, Reference, Tensor, Tensors};
@@ -62,17 +64,23 @@ fn options(context: usize, kv: Option<Kv>) -> Options {
     }
 }
 
-/// The model in a folder, with its weights as they are stored there.
+/// The decoder in a folder, with its weights as they are stored there.
 fn program(folder: &Path, options: &Options) -> Program {
+    let (whole, weights) = described(folder, Some(options.context));
+    let Model::Decoder(described) = &whole.model else { panic!("{folder:?} holds no decoder") };
+    decoder::build(described, &weights, options).unwrap()
+}
+
+/// The model in a folder, and its weights in FP32.
+fn described(folder: &Path, context: Option<usize>) -> (Whole, Weights) {
     let mut source = Source::open(folder).unwrap();
     let (path, bytes) = source.config().unwrap();
     let config = Config::parse(&path.display().to_string(), bytes).unwrap();
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(&config, tensors, Some(options.context)).unwrap().unwrap();
+    let whole = Whole::describe(&config, tensors, context).unwrap().unwrap();
     source.derive(&whole.parameters).unwrap();
     let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
-    let Model::Decoder(described) = &whole.model else { panic!("no decoder") };
-    decoder::build(described, &weights, options).unwrap()
+    (whole, weights)
 }
 
 /// The weights of a model as they are stored, in FP32.
@@ -130,19 +138,30 @@ fn apart(got: &[f32], want: &[f32]) -> f32 {
 /// Logits of a text at once, and hidden values on the way.
 fn whole(function: &Function, ids: &[i32]) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
     let inputs = Tensors::from([("input_ids".to_owned(), int_tensor(&[1, ids.len()], ids))]);
+    let shown = |name: &str| name.ends_with("mlp_sum") || name == "norm";
+    let (outputs, hidden) = observed(function, &inputs, &shown);
+    (values(&outputs["logits"]), hidden)
+}
+
+/// What a function returns, and what its values of these names are on the way.
+fn observed(
+    function: &Function,
+    inputs: &Tensors,
+    shown: &dyn Fn(&str) -> bool,
+) -> (Tensors, BTreeMap<String, Vec<f32>>) {
     let mut hidden = BTreeMap::new();
     let mut observe = |step: &twolane::runtime::reference::Step<'_>| {
         for &id in &step.operation.outputs {
             let name = &function.value(id).name;
-            if name.ends_with("mlp_sum") || name == "norm" {
+            if shown(name) {
                 hidden.insert(name.clone(), values(step.value(id).unwrap()));
             }
         }
         Ok(())
     };
     let outputs = Reference::default();
-    let outputs = outputs.evaluate(function, &inputs, &mut Tensors::new(), &mut observe).unwrap();
-    (values(&outputs["logits"]), hidden)
+    let outputs = outputs.evaluate(function, inputs, &mut Tensors::new(), &mut observe).unwrap();
+    (outputs, hidden)
 }
 
 #[test]
@@ -323,9 +342,14 @@ fn weights_stored_by_input_are_quantized_by_output() {
     }
     assert!(10.0 * (signal / noise).log10() > 40.0, "{signal} over {noise}");
 
-    let against = validate::Options {
-        package: out,
-        against: Some(folder),
+    assert!(worst_weight(&out, &folder) > 40.0);
+}
+
+/// The SQNR in dB of the package's worst weight beside the source's.
+fn worst_weight(package: &Path, against: &Path) -> f64 {
+    let options = validate::Options {
+        package: package.to_owned(),
+        against: Some(against.to_owned()),
         golden: None,
         inputs: None,
         function: None,
@@ -336,10 +360,33 @@ fn weights_stored_by_input_are_quantized_by_output() {
         speed: false,
         text: None,
     };
-    let found = validate::validate(&against, &()).unwrap();
+    let found = validate::validate(&options, &()).unwrap();
     assert_eq!(found.findings, Vec::<String>::new());
-    let worst = found.layers.iter().map(|layer| layer.weights.as_ref().unwrap().sqnr_db.unwrap());
-    assert!(worst.fold(f64::INFINITY, f64::min) > 40.0);
+    let decibels =
+        found.layers.iter().map(|layer| layer.weights.as_ref().unwrap().sqnr_db.unwrap());
+    decibels.fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn norms_are_folded_before_convolutions_are_quantized() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["resnet-basic", "resnet-bottleneck"] {
+        let (folder, out) = (folder(name), dir.path().join(name));
+        let outputs = [Output::Mlpackage, Output::Metal];
+        let job = prepared(&folder, &out, "linear-int8", &outputs).unwrap();
+        let named =
+            |part: &str| job.plan().tensors.iter().filter(|t| t.name.contains(part)).count();
+        assert_eq!(named("normalization"), named("num_batches_tracked"));
+        assert_eq!(named("convolution.weight"), named("convolution.bias"));
+        let plan = job.plan().tensors.iter().find(|t| t.name.contains("convolution.weight"));
+        assert_eq!(plan.unwrap().notes, ["the batch norm behind it is folded in"]);
+        assert_eq!(plan.unwrap().dtype, "F16");
+        job.run(&()).unwrap();
+        assert!(worst_weight(&out, &folder) > 35.0, "{name}");
+        let package = Package::open(&out).unwrap();
+        let labels = &package.program.metadata.user[LABELS];
+        assert_eq!(labels, r#"["LABEL_0","LABEL_1","LABEL_2","LABEL_3","LABEL_4"]"#);
+    }
 }
 
 #[test]

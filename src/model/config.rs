@@ -113,8 +113,7 @@ impl Config {
     /// # Errors
     /// As [`Config::size`].
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        let read = |value: &Value| value.as_u64().filter(|n| (1..=LARGEST).contains(n));
-        self.typed(key, read, "a whole number from 1 to 2^31").map(|n| n.map(|n| n as usize))
+        self.typed(key, size, "a whole number from 1 to 2^31")
     }
 
     /// A finite number, or the library's default.
@@ -189,6 +188,45 @@ impl Config {
             Some(Value::String(word)) => Ok(Some(vec![word.clone()])),
             _ => self.optional_words(key),
         }
+    }
+
+    /// Sizes in a row, or the library's default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn sizes_or(&self, key: &str, default: &[usize]) -> Result<Vec<usize>> {
+        let read = |value: &Value| value.as_array()?.iter().map(size).collect();
+        let sizes = self.typed(key, read, "a list of whole numbers from 1 to 2^31")?;
+        Ok(sizes.unwrap_or_else(|| default.to_vec()))
+    }
+
+    /// Height and width, one number for both or a list of the two, or the library's default for both.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn sides_or(&self, key: &str, default: usize) -> Result<[usize; 2]> {
+        let read = |value: &Value| match value.as_array() {
+            None => size(value).map(|both| [both; 2]),
+            Some(sides) => match &sides[..] {
+                [height, width] => Some([size(height)?, size(width)?]),
+                _ => None,
+            },
+        };
+        let sides = self.typed(key, read, "a whole number from 1 to 2^31, or two of them")?;
+        Ok(sides.unwrap_or([default; 2]))
+    }
+
+    /// The names of classes, an object with the keys 0, 1, 2 and so on, which may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_labels(&self, key: &str) -> Result<Option<Vec<String>>> {
+        let read = |value: &Value| {
+            let names = value.as_object().filter(|names| !names.is_empty())?;
+            let name = |class: usize| names.get(&class.to_string())?.as_str().map(str::to_owned);
+            (0..names.len()).map(name).collect()
+        };
+        self.typed(key, read, "an object that names the classes 0, 1, 2 and so on")
     }
 
     /// An object within, which may be absent or null.
@@ -325,6 +363,10 @@ impl Config {
     fn missing(&self, key: &str, wanted: &str) -> Error {
         Error::input(&self.place, format!("`{key}` is missing"), format!("give {wanted}"))
     }
+}
+
+fn size(value: &Value) -> Option<usize> {
+    value.as_u64().filter(|n| (1..=LARGEST).contains(n)).map(|n| n as usize)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | [`blocks`] | norms, linear layers, gates, attention: what they are, and their operations |
 //! | [`decoder`] | the description of a decoder, and its functions |
 //! | [`encoder`] | the description of an encoder, and its function |
+//! | [`vision`] | the description of a classifier of images, and its function |
 //! | [`emit`] | operations, constants and weights of one function |
 
 pub mod architectures;
@@ -24,8 +25,9 @@ pub mod layer;
 pub mod layer_package;
 pub mod parameters;
 pub mod rope;
+pub mod vision;
 mod whole;
 
 pub use layer::{Kind, Rules};
 pub use layer_package::{Layer, LayerPackage, Options, Outcome, layer_package};
-pub use whole::{Built, CONTEXT, ENDS, LOWER_CASE, MODEL_TYPE, PROMPT, Whole};
+pub use whole::{Built, CONTEXT, ENDS, LABELS, LOWER_CASE, MODEL_TYPE, PROMPT, Whole};

@@ -6,6 +6,7 @@ use super::decoder::{self, Decoder};
 use super::emit::Weights;
 use super::encoder::{self, Encoder};
 use super::parameters::{Checkpoint, Parameter};
+use super::vision::{self, Body, Vision};
 use crate::graph::weight::Storage;
 use crate::graph::{DataType, Program};
 use crate::plan::{Kv, ModelOptions, Options, Unit};
@@ -39,6 +40,8 @@ pub const LOWER_CASE: &str = "twolane.lower_case";
 
 /// The key under which what is put before every text stands.
 pub const PROMPT: &str = "twolane.prompt";
+/// The key under which the names of a classifier's classes stand, as a JSON list.
+pub const LABELS: &str = "twolane.labels";
 
 impl Whole {
     /// Describes the model of a configuration over these tensors; `None` for a `model_type` that is
@@ -67,7 +70,7 @@ impl Whole {
     pub fn files(&self) -> &[String] {
         match &self.model {
             Model::Encoder(encoder) => encoder.sentence.as_ref().map_or(&[], |s| &s.files),
-            Model::Decoder(_) => &[],
+            Model::Decoder(_) | Model::Vision(_) => &[],
         }
     }
 
@@ -86,6 +89,7 @@ impl Whole {
         match &self.model {
             Model::Decoder(decoder) => self.decoder(decoder, &weights, options, float),
             Model::Encoder(encoder) => self.encoder(encoder, &weights, options, float),
+            Model::Vision(vision) => self.vision(vision, &weights, options, float),
         }
     }
 
@@ -160,6 +164,32 @@ impl Whole {
         );
         Ok(Built { program, words, notes })
     }
+
+    fn vision(
+        &self,
+        vision: &Vision,
+        weights: &Weights,
+        options: &Options,
+        float: DataType,
+    ) -> Result<Built> {
+        let asked = &options.model;
+        if asked.context.is_some() || asked.kv.is_some() || asked.argmax {
+            let found =
+                "--context, --kv and --argmax are for models of text; leave them out for images";
+            return Err(Error::Usage(found.into()));
+        }
+        // Convolutions over images are what the Neural Engine takes as they are.
+        if options.model.unit == Unit::Ane && matches!(vision.body, Body::Vit(_)) {
+            return Err(no_ane_style());
+        }
+        let built = vision::Options { float, target: options.target };
+        let mut program = vision::build(vision, weights, &built)?;
+        let about = &mut program.metadata.user;
+        about.insert(MODEL_TYPE.into(), self.model_type.clone());
+        about.insert(LABELS.into(), serde_json::json!(vision.labels).to_string());
+        let words = format!("{}, {}", self.model_type, vision.body.words());
+        Ok(Built { program, words, notes: Vec::new() })
+    }
 }
 
 impl Whole {
@@ -171,11 +201,7 @@ impl Whole {
         float: DataType,
     ) -> Result<Built> {
         if options.model.unit == Unit::Ane {
-            return Err(Error::Usage(
-                "--unit ane: only decoders are written for the Neural Engine; leave it out for an \
-                 encoder, whose package Core ML places itself"
-                    .into(),
-            ));
+            return Err(no_ane_style());
         }
         if options.model.kv.is_some() || options.model.argmax {
             let found = "--kv and --argmax are for language models; leave them out for an encoder";
@@ -199,6 +225,14 @@ impl Whole {
         let words = format!("{}, {layers} layers; main, context {context}", self.model_type);
         Ok(Built { program, words, notes: Vec::new() })
     }
+}
+
+fn no_ane_style() -> Error {
+    Error::Usage(
+        "--unit ane: of transformers, only decoders are written for the Neural Engine; leave it out, \
+         and Core ML places the package itself"
+            .into(),
+    )
 }
 
 /// Where a language model keeps its keys and values: where the options say, or in states where the

@@ -14,6 +14,9 @@
 //! | `roberta` | `roberta` |
 //! | `distilbert` | `distilbert` |
 //! | `encoders` | what these share |
+//! | `resnet` | `resnet` |
+//! | `vit` | `vit` |
+//! | `vision` | what these two share |
 //!
 //! Keys, defaults and weight names are those of Hugging Face's transformers, 4.57 and 5.
 
@@ -27,13 +30,17 @@ mod llama;
 mod mistral;
 mod phi3;
 mod qwen;
+mod resnet;
 mod roberta;
 mod smollm3;
+mod vision;
+mod vit;
 
 use super::config::Config;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::parameters::Checkpoint;
+use super::vision::Vision;
 use crate::Result;
 
 /// A model, described.
@@ -43,6 +50,8 @@ pub enum Model {
     Decoder(Decoder),
     /// A text encoder.
     Encoder(Box<Encoder>),
+    /// A classifier of images.
+    Vision(Vision),
 }
 
 /// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
@@ -72,7 +81,9 @@ pub fn describe(
         "phi3" => phi3::describe,
         "qwen2" => qwen::describe_2,
         "qwen3" => qwen::describe_3,
+        "resnet" => return Some(resnet::describe(config, checkpoint).map(Model::Vision)),
         "smollm3" => smollm3::describe,
+        "vit" => return Some(vit::describe(config, checkpoint).map(Model::Vision)),
         _ => return None,
     };
     Some(describe(config, checkpoint, context).map(Model::Decoder))

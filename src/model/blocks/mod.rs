@@ -3,19 +3,22 @@
 //! | module | blocks |
 //! |---|---|
 //! | `linear` | [`Linear`] |
+//! | `conv` | [`Conv`], over images |
 //! | `norm` | [`Norm`] |
 //! | `mlp` | [`Mlp`], [`Activation`] |
 //! | `attention` | [`Attention`]: heads, rotation, scores |
 //!
 //! A block takes and returns hidden values: `[1, T, H]`, or `[1, H, 1, T]` in the style of the Neural
-//! Engine ([`Style`](super::emit::Style)).
+//! Engine ([`Style`](super::emit::Style)); a convolution, images `[1, C, height, width]`.
 
 mod attention;
+mod conv;
 mod linear;
 mod mlp;
 mod norm;
 
 pub(super) use attention::{Angles, Around, MASKED, Memory, attention};
+pub(super) use conv::conv;
 pub(super) use linear::{linear, part};
 pub(super) use mlp::{activation, mlp, softcap};
 pub(super) use norm::norm;
@@ -58,6 +61,21 @@ pub struct Linear {
     pub bias: Option<ParameterId>,
     /// Inputs and outputs.
     pub shape: [usize; 2],
+}
+
+/// A convolution.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// `[outputs, inputs, height, width]`.
+    pub weight: ParameterId,
+    /// `[outputs]`.
+    pub bias: Option<ParameterId>,
+    /// The weight's shape.
+    pub shape: [usize; 4],
+    /// Down and across.
+    pub strides: [usize; 2],
+    /// Zeros on each side.
+    pub pad: usize,
 }
 
 /// Attention of one layer.

@@ -32,7 +32,8 @@ pub(in crate::model) struct Angles {
 pub(in crate::model) struct Around {
     /// By kind of rotation.
     pub(in crate::model) angles: Vec<Angles>,
-    /// What is added to scores, by window: `[1, 1, T, S]`, or `[1, 1, 1, S]`.
+    /// What is added to scores, by window: `[1, 1, T, S]`, or `[1, 1, 1, S]`. Without any, every token
+    /// sees all.
     pub(in crate::model) masks: BTreeMap<Option<usize>, ValueId>,
     /// Whether every mask has one row, which serves all queries.
     pub(in crate::model) one_row: bool,
@@ -42,9 +43,12 @@ pub(in crate::model) struct Around {
 
 impl Around {
     /// The mask of layers with this window.
-    fn mask(&self, window: Option<usize>) -> Result<ValueId> {
-        let mask = self.masks.get(&window).copied();
-        mask.ok_or_else(|| Error::bug("attention", format!("no mask for the window {window:?}")))
+    fn mask(&self, window: Option<usize>) -> Result<Option<ValueId>> {
+        match self.masks.get(&window) {
+            None if self.masks.is_empty() && window.is_none() => Ok(None),
+            None => Err(Error::bug("attention", format!("no mask for the window {window:?}"))),
+            mask => Ok(mask.copied()),
+        }
     }
 }
 
@@ -132,7 +136,7 @@ fn shares(
     q: ValueId,
     k: ValueId,
     transposed: &str,
-    mask: ValueId,
+    mask: Option<ValueId>,
     of: &Attention,
 ) -> Result<ValueId> {
     let scale = e.number(of.scale)?;
@@ -147,7 +151,10 @@ fn shares(
     if let Some(cap) = of.softcap {
         scores = softcap(e, "scores_capped", scores, cap)?;
     }
-    let masked = e.add("scores_masked", scores, mask)?;
+    let masked = match mask {
+        None => scores,
+        Some(mask) => e.add("scores_masked", scores, mask)?,
+    };
     let last = e.int(-1)?;
     e.op("softmax", "shares", &[("x", masked), ("axis", last)])
 }

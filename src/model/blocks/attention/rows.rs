@@ -40,7 +40,8 @@ pub(super) fn attend(
     let q = if group == 1 { q } else { e.reshape("q_grouped", q, &[1, kv, -1, d])? };
     let usual = (of.scale * (dim as f32).sqrt() - 1.0).abs() < 1e-6;
     let y = if around.fused && usual && of.softcap.is_none() {
-        let arguments = [("query", q), ("key", k), ("value", v), ("attn_mask", mask)];
+        let mut arguments = vec![("query", q), ("key", k), ("value", v)];
+        arguments.extend(mask.map(|mask| ("attn_mask", mask)));
         e.op("scaled_dot_product_attention", "attended", &arguments)?
     } else {
         let shares = shares(e, q, k, "transpose_y", mask, of)?;
@@ -75,11 +76,11 @@ fn mask(
     around: &Around,
     window: Option<usize>,
     group: usize,
-) -> Result<ValueId> {
-    let mask = around.mask(window)?;
+) -> Result<Option<ValueId>> {
+    let Some(mask) = around.mask(window)? else { return Ok(None) };
     if group == 1 || around.one_row {
-        return Ok(mask);
+        return Ok(Some(mask));
     }
     let reps = e.ints(&[1, 1, group as i32, 1])?;
-    e.op("tile", "mask_grouped", &[("x", mask), ("reps", reps)])
+    e.op("tile", "mask_grouped", &[("x", mask), ("reps", reps)]).map(Some)
 }

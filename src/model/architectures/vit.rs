@@ -1,0 +1,111 @@
+//! `vit`: a transformer over patches of an image.
+
+use super::family::{activation, linear};
+use super::vision;
+use crate::Result;
+use crate::model::blocks::{Activation, Attention, Conv, Mlp, Norm, NormKind, Qkv};
+use crate::model::config::Config;
+use crate::model::parameters::Checkpoint;
+use crate::model::vision::vit::{Layer, Vit};
+use crate::model::vision::{Body, Vision};
+
+/// What the layers share.
+struct Form {
+    hidden: usize,
+    inner: usize,
+    heads: usize,
+    epsilon: f32,
+    qkv_bias: bool,
+    activation: Activation,
+}
+
+/// Describes a vision transformer.
+pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision> {
+    let hidden = config.size_or("hidden_size", 768)?;
+    let form = Form {
+        hidden,
+        inner: config.size_or("intermediate_size", 3072)?,
+        heads: config.size_or("num_attention_heads", 12)?,
+        epsilon: config.number_or("layer_norm_eps", 1e-12)? as f32,
+        qkv_bias: config.flag_or("qkv_bias", true)?,
+        activation: activation(config, "hidden_act", Activation::Gelu)?,
+    };
+    if !hidden.is_multiple_of(form.heads) {
+        let can = format!("it must divide {hidden} channels");
+        return Err(config.unsupported("num_attention_heads", &can));
+    }
+    let count = config.size_or("num_hidden_layers", 12)?;
+    let channels = config.size_or("num_channels", 3)?;
+    let image = config.sides_or("image_size", 224)?;
+    let patch = config.sides_or("patch_size", 16)?;
+    let [down, across] = [0, 1].map(|axis| image[axis] / patch[axis]);
+    // Patches of products of two sizes, and the token in front.
+    let tokens = down.checked_mul(across).filter(|&patches| (1..1 << 24).contains(&patches));
+    let Some(tokens) = tokens.map(|patches| patches + 1) else {
+        return Err(config.unsupported("patch_size", "an image must hold 1 to 2^24 patches"));
+    };
+    let labels = vision::labels(config)?;
+    // Of other heads: the pooler's, and that which paints hidden patches.
+    for key in ["pooler_output_size", "pooler_act", "encoder_stride"] {
+        config.has(key);
+    }
+    config.finish()?;
+
+    c.find_prefix("embeddings.cls_token", &["vit.", ""]);
+    c.pass_over("embeddings.mask_token");
+    let projection = "embeddings.patch_embeddings.projection";
+    let shape = [hidden, channels, patch[0], patch[1]];
+    let weight = c.take(&format!("{projection}.weight"), &shape);
+    let bias = Some(c.take(&format!("{projection}.bias"), &[hidden]));
+    let patches = Conv { weight, bias, shape, strides: patch, pad: 0 };
+    let first = c.take("embeddings.cls_token", &[1, 1, hidden]);
+    let positions = c.take("embeddings.position_embeddings", &[1, tokens, hidden]);
+    let layers = (0..count).map(|number| form.layer(c, number)).collect();
+    let norm = form.norm(c, "layernorm");
+    let body =
+        Body::Vit(Vit { channels, image, patches, first, positions, tokens, hidden, layers, norm });
+    Ok(vision::classifier(c, body, "classifier", hidden, labels))
+}
+
+impl Form {
+    fn layer(&self, c: &mut Checkpoint<'_>, number: usize) -> Layer {
+        let (hidden, inner) = (self.hidden, self.inner);
+        let name = |part: &str| format!("encoder.layer.{number}.{part}");
+        let attention_norm = self.norm(c, &name("layernorm_before"));
+        let qkv = ["query", "key", "value"].map(|of| {
+            let of = name(&format!("attention.attention.{of}"));
+            linear(c, &of, [hidden, hidden], self.qkv_bias)
+        });
+        let head_dim = hidden / self.heads;
+        let attention = Attention {
+            heads: self.heads,
+            kv_heads: self.heads,
+            head_dim,
+            qkv: Qkv::Split(qkv),
+            out: linear(c, &name("attention.output.dense"), [hidden, hidden], true),
+            q_norm: None,
+            k_norm: None,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: None,
+            window: None,
+            rope: None,
+        };
+        let mlp_norm = self.norm(c, &name("layernorm_after"));
+        let mlp = Mlp::Plain {
+            up: linear(c, &name("intermediate.dense"), [hidden, inner], true),
+            down: linear(c, &name("output.dense"), [inner, hidden], true),
+            activation: self.activation,
+        };
+        Layer { attention_norm, attention, mlp_norm, mlp }
+    }
+
+    fn norm(&self, c: &mut Checkpoint<'_>, name: &str) -> Norm {
+        Norm {
+            kind: NormKind::Layer,
+            weight: c.take(&format!("{name}.weight"), &[self.hidden]),
+            bias: Some(c.take(&format!("{name}.bias"), &[self.hidden])),
+            epsilon: self.epsilon,
+            size: self.hidden,
+        }
+    }
+}
