@@ -14,6 +14,11 @@ use std::collections::BTreeSet;
 /// two stay far from overflow.
 const LARGEST: u64 = 1 << 31;
 
+/// Keys that say how often something is repeated, and the largest number that they may state: no model
+/// has so many layers, and each of them becomes operations.
+const REPEATED: &[&str] = &["n_layer", "n_layers", "num_hidden_layers"];
+const MOST_LAYERS: usize = 4096;
+
 /// Keys that change nothing of what a trained model computes: names and dates, how it is trained or
 /// initialized, how text is generated from it, what else the library should return, and which
 /// program computes the same numbers.
@@ -113,7 +118,12 @@ impl Config {
     /// # Errors
     /// As [`Config::size`].
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        self.typed(key, size, "a whole number from 1 to 2^31")
+        match self.typed(key, size, "a whole number from 1 to 2^31")? {
+            Some(count) if count > MOST_LAYERS && REPEATED.contains(&key) => {
+                Err(self.unsupported(key, &format!("it must be {MOST_LAYERS} at the most")))
+            }
+            size => Ok(size),
+        }
     }
 
     /// A finite number, or the library's default.
@@ -392,7 +402,8 @@ mod tests {
     #[test]
     fn values_of_another_kind_are_refused_with_their_place() {
         let config = config(
-            r#"{"a": 0, "b": -1, "c": 1e99, "d": "x", "e": {"f": 1.5}, "g": [1, "x"], "h": "other"}"#,
+            r#"{"a": 0, "b": -1, "c": 1e99, "d": "x", "e": {"f": 1.5}, "g": [1, "x"], "h": "other",
+                "n_layer": 4097, "sizes": [1, 0], "sides": [2, 3, 4], "labels": {"1": "one"}}"#,
         );
         let refused = [
             config.size("a").unwrap_err(),
@@ -403,6 +414,10 @@ mod tests {
             config.optional_section("e").unwrap().unwrap().size("f").unwrap_err(),
             config.optional_numbers("g").unwrap_err(),
             config.only("h", "silu").unwrap_err(),
+            config.size("n_layer").unwrap_err(),
+            config.sizes_or("sizes", &[]).unwrap_err(),
+            config.sides_or("sides", 1).unwrap_err(),
+            config.optional_labels("labels").unwrap_err(),
             Config::parse("config.json", b"[]").unwrap_err(),
             Config::parse("config.json", b"{").unwrap_err(),
         ];
@@ -416,8 +431,26 @@ mod tests {
         config.json, `e`: `f` is 1.5; it must be a whole number from 1 to 2^31
         config.json: `g` is [1,"x"]; it must be a list of numbers
         config.json: `h` is "other"; only "silu" is supported
+        config.json: `n_layer` is 4097; it must be 4096 at the most
+        config.json: `sizes` is [1,0]; it must be a list of whole numbers from 1 to 2^31
+        config.json: `sides` is [2,3,4]; it must be a whole number from 1 to 2^31, or two of them
+        config.json: `labels` is {"1":"one"}; it must be an object that names the classes 0, 1, 2 and so on
         config.json: it holds no JSON object; give the model's own config.json
         config.json: EOF while parsing an object at line 1 column 1; give the model's own config.json
         "#);
+    }
+
+    #[test]
+    fn sides_and_labels_are_read_in_every_form() {
+        let config = config(
+            r#"{"square": 8, "sides": [4, 6], "labels": {"10": "k", "0": "a", "1": "b", "2": "c", "3": "d",
+                "4": "e", "5": "f", "6": "g", "7": "h", "8": "i", "9": "j"}}"#,
+        );
+        assert_eq!(config.sides_or("square", 1).unwrap(), [8, 8]);
+        assert_eq!(config.sides_or("sides", 1).unwrap(), [4, 6]);
+        assert_eq!(config.sides_or("absent", 3).unwrap(), [3, 3]);
+        assert_eq!(config.sizes_or("sides", &[]).unwrap(), [4, 6]);
+        let labels = config.optional_labels("labels").unwrap().unwrap().concat();
+        assert_eq!(labels, "abcdefghijk", "by number, not by letter");
     }
 }

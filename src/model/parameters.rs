@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint, as an architecture asks for them.
 
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A tensor that a model computes with.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,7 @@ pub struct Checkpoint<'a> {
     prefix: String,
     known: BTreeSet<String>,
     parameters: Vec<Parameter>,
+    places: HashMap<String, usize>,
     findings: Vec<String>,
 }
 
@@ -71,6 +72,7 @@ impl<'a> Checkpoint<'a> {
             prefix: String::new(),
             known: BTreeSet::new(),
             parameters: Vec::new(),
+            places: HashMap::new(),
             findings: Vec::new(),
         }
     }
@@ -150,11 +152,11 @@ impl<'a> Checkpoint<'a> {
 
     /// The place of a parameter, which may have been asked for before.
     fn add(&mut self, name: &str, shape: &[usize], derivation: Derivation) -> ParameterId {
-        let same = |p: &Parameter| p.name == name;
-        let place = self.parameters.iter().position(same).unwrap_or_else(|| {
+        let parameters = &mut self.parameters;
+        let place = *self.places.entry(name.to_owned()).or_insert_with(|| {
             let (name, shape) = (name.to_owned(), shape.to_vec());
-            self.parameters.push(Parameter { name, shape, derivation });
-            self.parameters.len() - 1
+            parameters.push(Parameter { name, shape, derivation });
+            parameters.len() - 1
         });
         ParameterId(place)
     }

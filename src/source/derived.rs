@@ -254,3 +254,98 @@ fn transposed<const N: usize>(stored: &[u8], outputs: usize, rows: Range<usize>)
     }
     out.into_flattened()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use twolane_formats::safetensors::Layout;
+
+    /// A checkpoint of these tensors, each counting up from a number in steps of 1/8.
+    fn source(tensors: &[(&str, Dtype, &[usize], f32)]) -> Source {
+        let dir = tempfile::tempdir().unwrap();
+        let listed = tensors.iter().map(|(name, dtype, shape, _)| {
+            let name: String = (*name).into();
+            (name, *dtype, shape.to_vec())
+        });
+        let listed: Vec<_> = listed.collect();
+        let layout = Layout::new(&listed, &BTreeMap::new()).unwrap();
+        let mut bytes = layout.header;
+        bytes.resize(layout.file_len as usize, 0);
+        for ((_, dtype, shape, first), offset) in tensors.iter().zip(layout.offsets) {
+            for i in 0..shape.iter().product() {
+                let value = first + i as f32 / 8.0;
+                let (size, value) = match dtype {
+                    Dtype::F16 => (2, half::f16::from_f32(value).to_le_bytes().to_vec()),
+                    _ => (4, value.to_le_bytes().to_vec()),
+                };
+                bytes[offset as usize + i * size..][..size].copy_from_slice(&value);
+            }
+        }
+        let path = dir.path().join("model.safetensors");
+        fs::write(&path, bytes).unwrap();
+        Source::open(path).unwrap()
+    }
+
+    fn parameter(name: &str, shape: &[usize], derivation: Derivation) -> Parameter {
+        Parameter { name: name.into(), shape: shape.into(), derivation }
+    }
+
+    /// What a tensor holds, made at once and made in the file of a run.
+    fn both(source: &Source, name: &str) -> [Vec<f32>; 2] {
+        let tensor = source.tensor(name).unwrap();
+        let before = source.values(tensor).unwrap();
+        source.make_derived(|_| Ok(tempfile::tempfile().unwrap())).unwrap();
+        let weights = source.weights(tensor).unwrap();
+        [before, elements(weights, 0..weights.len())]
+    }
+
+    #[test]
+    fn a_matrix_is_turned_whatever_its_type_and_size() {
+        for (dtype, [inputs, outputs]) in [(Dtype::F16, [3, 101]), (Dtype::F32, [70, 33])] {
+            let mut source =
+                source(&[("a", Dtype::F32, &[2], 0.0), ("w", dtype, &[inputs, outputs], 1.0)]);
+            source.derive(&[parameter("w", &[outputs, inputs], Derivation::Transposed)]).unwrap();
+            assert_eq!(source.weights(source.tensor("w").unwrap()).map(|w| w.len()), None);
+            let turned = |at: usize| 1.0 + (at % inputs * outputs + at / inputs) as f32 / 8.0;
+            let want: Vec<f32> = (0..inputs * outputs).map(turned).collect();
+            assert_eq!(both(&source, "w"), [want.clone(), want]);
+        }
+    }
+
+    #[test]
+    fn a_norm_is_folded_in_f64_and_disappears() {
+        let names = ["n.weight", "n.bias", "n.running_mean", "n.running_var"];
+        let starts = [0.5, -1.0, 2.0, 0.25];
+        let channels = 40;
+        let mut tensors = vec![("c.weight", Dtype::F16, &[40, 2, 1, 1][..], -3.0)];
+        tensors
+            .extend(names.iter().zip(starts).map(|(&n, first)| (n, Dtype::F32, &[40][..], first)));
+        tensors.push(("z", Dtype::F32, &[1], 0.0));
+        let mut source = source(&tensors);
+        let norm = BatchNorm { name: "n".into(), epsilon: 1e-5 };
+        let folded = [
+            parameter("c.weight", &[channels, 2, 1, 1], Derivation::FoldedWeight(norm.clone())),
+            parameter("c.bias", &[channels], Derivation::FoldedBias(norm)),
+        ];
+        source.derive(&folded).unwrap();
+        let left: Vec<&str> = source.tensors().iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(left, ["c.weight", "c.bias", "z"]);
+        let of = |part: usize, channel: usize| f64::from(starts[part]) + channel as f64 / 8.0;
+        let factor = |channel| of(0, channel) / (of(3, channel) + 1e-5).sqrt();
+        let weight = |at: usize| (factor(at / 2) * (at as f64 / 8.0 - 3.0)) as f32;
+        let want: Vec<f32> = (0..2 * channels).map(weight).collect();
+        assert_eq!(both(&source, "c.weight"), [want.clone(), want]);
+        let bias = |channel| (of(1, channel) - factor(channel) * of(2, channel)) as f32;
+        let want: Vec<f32> = (0..channels).map(bias).collect();
+        assert_eq!(both(&source, "c.bias"), [want.clone(), want]);
+    }
+
+    #[test]
+    fn integers_are_not_turned() {
+        let mut source = source(&[("w", Dtype::I32, &[2, 3], 0.0)]);
+        let refused = source.derive(&[parameter("w", &[3, 2], Derivation::Transposed)]);
+        insta::assert_snapshot!(refused.unwrap_err(), @"w: it is I32; weights of a model are F16, BF16 or F32");
+    }
+}

@@ -12,6 +12,9 @@ use crate::model::vision::{Body, Vision};
 /// The library's own; the configuration has no key for it.
 const EPSILON: f64 = 1e-5;
 
+/// No model has stages so deep, and each block becomes operations.
+const MOST_BLOCKS: usize = 1024;
+
 /// What a stage's blocks are like.
 #[derive(Clone, Copy)]
 struct Form {
@@ -28,6 +31,10 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision
     let depths = config.sizes_or("depths", &[3, 4, 6, 3])?;
     if depths.is_empty() || depths.len() != sizes.len() {
         let can = format!("it must hold a number for each of {} stages", sizes.len());
+        return Err(config.unsupported("depths", &can));
+    }
+    if depths.iter().any(|&depth| depth > MOST_BLOCKS) {
+        let can = format!("a stage has {MOST_BLOCKS} blocks at the most");
         return Err(config.unsupported("depths", &can));
     }
     let bottleneck = match config.optional_word("layer_type")? {
