@@ -1,4 +1,4 @@
-//! twolane quantizes safetensors checkpoints for Apple silicon, on any machine.
+//! twolane quantizes safetensors checkpoints and CoreML packages for Apple silicon, on any machine.
 //!
 //! Data flows one way; a line of this map uses only the lines below it:
 //!
@@ -9,7 +9,7 @@
 //! | | [`generate`] | text from a language model, token by token |
 //! | | [`embed`] | texts as vectors |
 //! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
-//! | rooms | [`source`] | one file, a folder or an index of shards, mapped and checked |
+//! | rooms | [`source`] | one file, a folder or an index of shards, or a package, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
@@ -19,7 +19,7 @@
 //! | | [`target`] | which operating systems must read the package |
 //! | | [`tensor`] | a view of stored weights |
 //! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
-//! | | [`model`] | what becomes a graph: the layer package |
+//! | | [`model`] | what becomes a graph: whole models by architecture, or the layer package |
 //! | | [`metrics`] | error measures and histograms |
 //! | | [`text`] | aligned tables, sizes and block-character plots for a terminal |
 //! | | [`Progress`](pipeline::Progress) | who hears how far long work is |

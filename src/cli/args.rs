@@ -93,7 +93,8 @@ pub(crate) struct Global {
 /// The default command. Nothing has a clap default: a value means that it was given.
 #[derive(Args, Debug)]
 pub(crate) struct Convert {
-    /// A .safetensors file, a folder of shards, or their index
+    /// A .safetensors file, a folder of shards or their index (with config.json: the whole model), or
+    /// an .mlpackage to compress
     #[arg(required = true)]
     pub(crate) input: Option<PathBuf>,
 
@@ -101,8 +102,9 @@ pub(crate) struct Convert {
     /// commas, such as linear-int4,block:32 (see --help) [default: linear-int8]
     #[arg(short, long, value_name = "S", help_heading = "Schemes")]
     pub(crate) scheme: Option<Scheme>,
-    /// The scheme of tensors whose name the pattern matches anywhere; the first rule that matches
-    /// wins, and rules come before those of --rules. May be repeated
+    /// The scheme of tensors whose name the pattern matches anywhere, or of constants of an .mlpackage
+    /// that an operation takes as its weight (op:conv=S); the first rule that matches wins, and rules
+    /// come before those of --rules. May be repeated
     #[arg(short, long, value_name = "REGEX=S", help_heading = "Schemes")]
     pub(crate) rule: Vec<String>,
     /// More rules, from a TOML file of tables `rule` with match = "REGEX" and scheme = "S"
@@ -120,7 +122,7 @@ pub(crate) struct Convert {
     pub(crate) non_finite: Option<NonFinite>,
 
     /// The oldest system that must read the package: ios16, ios17, ios18, ios26, or macos13,
-    /// macos14, macos15, macos26 [default: ios18]
+    /// macos14, macos15, macos26 [default: ios18; of an .mlpackage its own]
     #[arg(short, long, value_name = "T", help_heading = "Outputs")]
     pub(crate) target: Option<Target>,
     /// What to write: mlpackage, metal, dense (dequantized FP16 safetensors), golden (see --golden),

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
+/// File, offset and shape: what makes two constants one.
+type Key = (usize, usize, Vec<usize>);
+
 /// A constant that a package's functions share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constant {
@@ -29,8 +32,7 @@ impl Source {
     /// # Errors
     /// [`Error::Usage`] for a package without such constants; [`Error::Io`].
     pub fn of_package(package: &Package) -> Result<(Self, Vec<Constant>)> {
-        let mut found: BTreeMap<(usize, usize, Vec<usize>), (Dtype, Range<usize>, Constant)> =
-            BTreeMap::new();
+        let mut found: BTreeMap<Key, (Dtype, Range<usize>, Constant)> = BTreeMap::new();
         for (name, function) in &package.program.functions {
             for (at, value) in function.values.iter().enumerate() {
                 let weight = value.constant.as_ref().and_then(|constant| constant.as_weight());

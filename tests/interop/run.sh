@@ -51,21 +51,23 @@ for layout in k4 o2 row; do
 done
 
 # Whole models.
-for model in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longrope qwen2 qwen3 smollm3; do
+model() { # NAME OPTIONS...
+  local name=$1; shift
+  "$quantize" -q --min-elements 512 --to mlpackage,dense -o "$out/models/$name/${*// /}" "$@" \
+    "fixtures/tiny/$name"
+}
+for name in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longrope qwen2 qwen3 smollm3; do
   for scheme in linear-int8 palette-4 linear-int4,block:4; do
-    "$quantize" -q --scheme "$scheme" --min-elements 512 --context 48 --prefill-chunk 8 \
-      --to mlpackage,dense -o "$out/models/$model/$scheme" "fixtures/tiny/$model"
+    model $name --scheme $scheme --context 48 --prefill-chunk 8
   done
-  "$quantize" -q --scheme palette-6 --target ios16 --min-elements 512 --context 48 \
-    --to mlpackage,dense -o "$out/models/$model/ios16" "fixtures/tiny/$model"
+  model $name --scheme palette-6 --target ios16 --context 48
+  model $name --scheme linear-int8 --unit ane --context 48 --prefill-chunk 8
 done
-
-for model in bert bert-prefix roberta distilbert sentence-bert sentence-roberta; do
+model llama --scheme palette-4 --unit ane --kv io --context 48 --prefill-chunk 8
+for name in bert bert-prefix roberta distilbert sentence-bert sentence-roberta; do
   for target in ios16 ios18; do
-    for scheme in linear-int8 palette-4; do
-      "$quantize" -q --scheme "$scheme" --target "$target" --min-elements 512 --to mlpackage,dense \
-        -o "$out/models/$model/$target-$scheme" "fixtures/tiny/$model"
-    done
+    model $name --scheme linear-int8 --target $target
+    model $name --scheme palette-4 --target $target
   done
 done
 
@@ -80,10 +82,24 @@ fi
 mapfile -t folders < <(find "$out" -name report.json -printf '%h\n' | sort)
 "$python" tests/interop/compare.py "${folders[@]}"
 
+# Packages of coremltools, compressed.
+packages=$out/packages.d
+if [ -d "$shared/fixtures" ]; then
+  for package in "$shared"/fixtures/coreml/*/model.mlpackage; do
+    name=$(basename "$(dirname "$package")")
+    for scheme in linear-int8 palette-4; do
+      "$quantize" -q --scheme $scheme --min-elements 256 --to mlpackage,dense \
+        -o "$packages/$name/$scheme" "$package"
+      "$quantize" validate -q "$packages/$name/$scheme" --against "$package" --skip-speed --on cpu
+    done
+  done
+fi
+
 if [ -f "$shared/tools/check_mlpackage.py" ]; then
+  mapfile -t compressed < <(find "$packages" -name report.json -printf '%h\n' | sort)
   # Packages of coremltools, read and written again.
   TWOLANE_SHARED=$shared TWOLANE_PYTHON=$python cargo test -q --locked --test shared programs
-  "$python" tests/interop/strict.py "$shared/tools/check_mlpackage.py" "${folders[@]}"
+  "$python" tests/interop/strict.py "$shared/tools/check_mlpackage.py" "${folders[@]}" "${compressed[@]}"
 else
   echo "skipped: no strict checker beside the repository"
 fi

@@ -26,9 +26,11 @@ def main():
         with open(os.path.join(folder, "report.json"), encoding="utf-8") as f:
             text = f.read()
         behind = "channel-scale" in text and json.loads(text)["options"]["target"] != "ios26"
+        # A package that computes in FP32 does not round what a code stands for to FP16.
+        rounding = 3e-4 if "_f32" in folder else 0.0
         args = argparse.Namespace(
             list=False, dump_weights=None, decompress=behind, expect=None if behind else dense,
-            max_rel_rmse=0.0, name_map=None, allow_missing=True, min_size=10, proto_only=False,
+            max_rel_rmse=rounding, name_map=None, allow_missing=True, min_size=10, proto_only=False,
             warnings_fail=True)
         report, info = checker.check(package, args)
         errors = report.errors + report.warnings

@@ -64,6 +64,18 @@ pub(super) struct Form {
     pub(super) activation: Activation,
 }
 
+impl Defaults {
+    /// Llama's.
+    pub(super) const LLAMA: Self = Self {
+        kv_heads: None,
+        head_dim: None,
+        epsilon: 1e-6,
+        theta: 1e4,
+        longest: 2048,
+        tied: false,
+    };
+}
+
 impl Family {
     /// Reads the common keys.
     pub(super) fn read(

@@ -14,15 +14,7 @@ pub(super) fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Result<Decoder> {
-    let defaults = Defaults {
-        kv_heads: None,
-        head_dim: None,
-        epsilon: 1e-6,
-        theta: 1e4,
-        longest: 2048,
-        tied: false,
-    };
-    let family = Family::read(config, context, defaults)?;
+    let family = Family::read(config, context, Defaults::LLAMA)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
     let bias = config.flag_or("attention_bias", false)?;
     (form.qkv_bias, form.out_bias) = (bias, bias);

@@ -14,14 +14,7 @@ pub(super) fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Result<Decoder> {
-    let defaults = Defaults {
-        kv_heads: Some(8),
-        head_dim: None,
-        epsilon: 1e-6,
-        theta: 1e4,
-        longest: 131_072,
-        tied: false,
-    };
+    let defaults = Defaults { kv_heads: Some(8), longest: 131_072, ..Defaults::LLAMA };
     let family = Family::read(config, context, defaults)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
     // Null means no window; an absent key means the library's.

@@ -47,7 +47,7 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub enum Model {
     /// A text decoder.
-    Decoder(Decoder),
+    Decoder(Box<Decoder>),
     /// A text encoder.
     Encoder(Box<Encoder>),
     /// A classifier of images.
@@ -86,5 +86,5 @@ pub fn describe(
         "vit" => return Some(vit::describe(config, checkpoint).map(Model::Vision)),
         _ => return None,
     };
-    Some(describe(config, checkpoint, context).map(Model::Decoder))
+    Some(describe(config, checkpoint, context).map(|decoder| Model::Decoder(Box::new(decoder))))
 }

@@ -15,14 +15,7 @@ pub(super) fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Result<Decoder> {
-    let defaults = Defaults {
-        kv_heads: None,
-        head_dim: None,
-        epsilon: 1e-5,
-        theta: 1e4,
-        longest: 4096,
-        tied: false,
-    };
+    let defaults = Defaults { epsilon: 1e-5, longest: 4096, ..Defaults::LLAMA };
     let family = Family::read(config, context, defaults)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
     form.fused = true;

@@ -37,14 +37,7 @@ fn describe(
     head_dim: Option<usize>,
 ) -> Result<Decoder> {
     let is_3 = head_dim.is_some();
-    let defaults = Defaults {
-        kv_heads: Some(32),
-        head_dim,
-        epsilon: 1e-6,
-        theta: 1e4,
-        longest: 32_768,
-        tied: false,
-    };
+    let defaults = Defaults { kv_heads: Some(32), head_dim, longest: 32_768, ..Defaults::LLAMA };
     let family = Family::read(config, context, defaults)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
     form.head_norms = is_3;

@@ -14,14 +14,8 @@ pub(super) fn describe(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Result<Decoder> {
-    let defaults = Defaults {
-        kv_heads: Some(4),
-        head_dim: None,
-        epsilon: 1e-6,
-        theta: 2e6,
-        longest: 32_768,
-        tied: true,
-    };
+    let defaults =
+        Defaults { kv_heads: Some(4), theta: 2e6, longest: 32_768, tied: true, ..Defaults::LLAMA };
     let family = Family::read(config, context, defaults)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
     let bias = config.flag_or("attention_bias", false)?;
