@@ -254,3 +254,58 @@ fn a_trained_model_predicts_held_out_text_as_torch_says() {
     let refused = bench.run(&["validate", "q", "--text", &text, "--function", "nothing"]);
     assert_eq!(refused.code, 2);
 }
+
+#[test]
+fn a_model_for_the_neural_engine_continues_a_text_as_that_for_the_gpu_does() {
+    let bench = Bench::new();
+    let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
+    let common = ["--scheme", "float16", "--to", "mlpackage", "-q", "--prefill-chunk", "8"];
+    let mut texts = Vec::new();
+    for (out, words) in [
+        ("gpu", &["--unit", "gpu"][..]),
+        ("state", &["--unit", "ane"]),
+        ("io", &["--unit", "ane", "--kv", "io", "--argmax"]),
+        ("ios16", &["--unit", "ane", "--target", "ios16"]),
+    ] {
+        let said = bench.run(&[&[model.as_str(), "-o", out], &common[..], words].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let generated =
+            bench.json(&["generate", out, "--prompt", "Returns the number of", "-n", "20"]);
+        texts.push(generated["text"].as_str().unwrap().to_owned());
+        let ran = bench.run(&["run", out, "--out", "y.safetensors"]);
+        assert_eq!(ran.code, 0, "drawn inputs: {}", ran.err);
+    }
+    assert!(texts[0].split_whitespace().count() > 3, "{texts:?}");
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+}
+
+#[test]
+fn a_model_for_the_neural_engine_is_held_against_its_source() {
+    let bench = Bench::new();
+    let model = tiny("gemma3");
+    let words = ["-q", "--unit", "ane", "--context", "40", "--prefill-chunk", "8"];
+    let said = bench.run(&[&[model.as_str(), "-o", "q"], &words[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let found =
+        bench.json(&["validate", "q", "--against", &model, "--skip-speed", "--min-sqnr", "25"]);
+    assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+    assert_eq!(found["findings"].as_array().unwrap().len(), 0, "{}", found["findings"]);
+    let inspected = bench.run(&["inspect", "q", "--model"]);
+    assert!(inspected.out.contains("window_8_key_cache"), "{}", inspected.out);
+}
+
+#[test]
+fn what_the_neural_engine_cannot_is_refused_with_what_would_do() {
+    let bench = Bench::new();
+    for (model, words, why) in [
+        ("llama", &["--unit", "ane", "--scheme", "float32"][..], "computes in FP16"),
+        ("llama", &["--kv", "io"], "--kv io belongs to --unit ane"),
+        ("llama", &["--unit", "ane", "--kv", "state", "--target", "ios17"], "came with ios18"),
+        ("bert", &["--unit", "ane"], "only decoders are written for the Neural Engine"),
+    ] {
+        let refused = bench.run(&[&[tiny(model).as_str(), "-o", "q"], words].concat());
+        assert_eq!(refused.code, 2, "{words:?}");
+        assert!(refused.err.contains(why), "{words:?}: {}", refused.err);
+        assert!(!bench.path("q").exists());
+    }
+}

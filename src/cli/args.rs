@@ -250,7 +250,8 @@ channel order that the package declares; its pixels are whole numbers from 0 to 
 a default value may be left out. With steps, states are carried from one to the next.
 
 Without --inputs they are drawn, the same on any machine: floating-point numbers nearly standard
-normal, integers over the rows of the table that they choose from (else 0), flags either way.
+normal, integers over the rows of the table that they choose from (else 0), flags either way; masks
+and angles of a language model for the Neural Engine are those of a text's beginning.
 
 Examples:
   quantize run model.mlpackage

@@ -5,6 +5,7 @@ use super::screen;
 use std::path::Path;
 use std::process::ExitCode;
 use twolane::execute::{Engine, Inputs, choose, run as execute, write_outputs};
+use twolane::model::decoder::ane::Host;
 use twolane::report::Outputs;
 use twolane::runtime::Mode;
 use twolane::source::{Package, Source};
@@ -19,7 +20,10 @@ pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
     let steps = args.steps.map(usize::from);
     let inputs = match &args.inputs {
         Some(file) => Inputs::read(&Source::open(file)?, &package.program, name, steps)?,
-        None => Inputs::drawn(name, function, steps.unwrap_or(1))?,
+        None => {
+            let host = Host::of(&package.program)?;
+            Inputs::drawn(name, function, host.as_ref(), steps.unwrap_or(1))?
+        }
     };
     let mut refused = None;
     let ran = match execute(function, &inputs, engine, mode) {

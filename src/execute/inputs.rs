@@ -2,7 +2,9 @@
 
 use super::convert::{Stored, check_pixels, convert};
 use super::{draw, key};
+use crate::generate::begin_text;
 use crate::graph::{Feature, Function, Program, ValueType};
+use crate::model::decoder::ane::Host;
 use crate::runtime::Tensors;
 use crate::source::Source;
 use crate::{Error, Result};
@@ -21,12 +23,24 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Draws `steps` steps for a function of this name; see [`draw()`].
+    /// Draws `steps` steps for a function of this name; see [`draw()`]. Where a package says what its
+    /// host feeds, masks and angles are not drawn: they are those of a text's beginning.
     ///
     /// # Errors
     /// As [`draw()`].
-    pub fn drawn(name: &str, function: &Function, steps: usize) -> Result<Self> {
-        let step = |step| draw(function, &format!("{name}/{step}"));
+    pub fn drawn(
+        name: &str,
+        function: &Function,
+        host: Option<&Host>,
+        steps: usize,
+    ) -> Result<Self> {
+        let step = |step| {
+            let mut inputs = draw(function, &format!("{name}/{step}"))?;
+            if let Some(host) = host {
+                begin_text(function, host, &mut inputs)?;
+            }
+            Ok(inputs)
+        };
         Ok(Self { steps: (0..steps).map(step).collect::<Result<_>>()?, states: Tensors::new() })
     }
 
@@ -217,7 +231,7 @@ mod tests {
         function.inputs[0].image = Some(crate::graph::ColorSpace::Grayscale);
         function.inputs[1].default = Some(0.1);
         function.inputs[2].default = Some(3.0);
-        let drawn = Inputs::drawn("main", &function, 1).unwrap();
+        let drawn = Inputs::drawn("main", &function, None, 1).unwrap();
         let program = Program::single(function);
         let read = |tensors: &[(&str, &[f32], &[usize])]| {
             let dir = tempfile::tempdir().unwrap();

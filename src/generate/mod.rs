@@ -11,6 +11,7 @@ mod roles;
 mod sample;
 mod session;
 
+pub(crate) use roles::begin_text;
 pub use sample::Sampler;
 pub use session::{Session, largest};
 

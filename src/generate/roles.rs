@@ -14,6 +14,7 @@ use crate::graph::{DataType, Dim, Feature, Function, Sizes, Value, ValueType};
 use crate::model::decoder::ane::{Host, Rotation};
 use crate::runtime::{Tensor, Tensors};
 use crate::{Error, Result};
+use half::f16;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -91,30 +92,52 @@ impl Roles {
                 (place + 1 - seen..=place).for_each(|place| row[place % length] = 0.0);
             }
             let shape = [1, 1, count, *length];
-            inputs.insert(name.clone(), Tensor::float(*dtype, array(&shape, rows)?));
+            inputs.insert(name.clone(), floats(*dtype, &shape, rows)?);
             if let Some((name, dtype)) = update {
                 let mut rows = vec![0.0; count * length];
                 for (row, place) in rows.chunks_mut(*length).zip(places.clone()).take(ids.len()) {
                     row[place % length] = 1.0;
                 }
-                inputs.insert(name.clone(), Tensor::float(*dtype, array(&shape, rows)?));
+                inputs.insert(name.clone(), floats(*dtype, &shape, rows)?);
             }
         }
         for (Rotation { cos, sin, rope }, dtype) in &self.rotations {
             let (cosines, sines) = places.clone().flat_map(|place| rope.row(place)).unzip();
             for (name, rows) in [(cos, cosines), (sin, sines)] {
-                let rows = array(&[1, 1, count, rope.frequencies.len()], rows)?;
-                inputs.insert(name.clone(), Tensor::float(*dtype, rows));
+                let shape = [1, 1, count, rope.frequencies.len()];
+                inputs.insert(name.clone(), floats(*dtype, &shape, rows)?);
             }
         }
         Ok(inputs)
     }
 }
 
+/// Puts masks and angles beside the ids of drawn inputs: those of a text that begins with them. Drawn
+/// ones would be no text's, and a cache that is updated by chance grows beyond all bounds.
+///
+/// # Errors
+/// [`Error::Bug`] for ids that are not there.
+pub(crate) fn begin_text(function: &Function, host: &Host, inputs: &mut Tensors) -> Result<()> {
+    let Some((roles, Tokens::Step { count, .. })) = told(function, host) else { return Ok(()) };
+    let ids = inputs.get(&roles.ids).and_then(Tensor::as_int);
+    let ids = ids.ok_or_else(|| Error::bug(&roles.ids, "no ids were drawn"))?;
+    let ids: Vec<i32> = ids.iter().copied().collect();
+    inputs.extend(roles.inputs(&ids, count, 0)?);
+    Ok(())
+}
+
 /// Ids `[1, length]`, padded with token 0.
 pub(super) fn ids_tensor(ids: &[i32], length: usize) -> Tensor {
     let padded = ArrayD::from_shape_fn(vec![1, length], |at| ids.get(at[1]).copied().unwrap_or(0));
     Tensor::int(DataType::Int32, padded)
+}
+
+/// Numbers of this type, rounded to it.
+fn floats(dtype: DataType, shape: &[usize], mut values: Vec<f32>) -> Result<Tensor> {
+    if dtype == DataType::Float16 {
+        values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+    }
+    Ok(Tensor::float(dtype, array(shape, values)?))
 }
 
 fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>> {

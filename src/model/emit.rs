@@ -54,13 +54,22 @@ pub struct Emitter<'w> {
     scope: String,
     /// Constants by what they hold.
     constants: HashMap<String, ValueId>,
+    /// The parameters behind values, by their names.
+    named: BTreeMap<String, String>,
 }
 
 impl<'w> Emitter<'w> {
     /// An empty function over these weights, computing in FP16 or FP32.
     pub fn new(weights: &'w Weights, float: DataType) -> Self {
-        let (builder, scope, constants) = (Builder::new(), String::new(), HashMap::new());
-        Self { builder, weights, float, style: Style::Gpu, scope, constants }
+        Self {
+            builder: Builder::new(),
+            weights,
+            float,
+            style: Style::Gpu,
+            scope: String::new(),
+            constants: HashMap::new(),
+            named: BTreeMap::new(),
+        }
     }
 
     /// The same in this style.
@@ -81,6 +90,11 @@ impl<'w> Emitter<'w> {
     /// The builder, for inputs, states and outputs.
     pub fn builder(&mut self) -> &mut Builder {
         &mut self.builder
+    }
+
+    /// The name in the checkpoint of each weight so far. One that is seen in two shapes is two values.
+    pub fn named_weights(&self) -> &BTreeMap<String, String> {
+        &self.named
     }
 
     /// Ends the function.
@@ -207,6 +221,7 @@ impl<'w> Emitter<'w> {
             Error::bug(&parameter.name, format!("{:?} is no {shape:?}", parameter.shape))
         })?;
         let name = self.builder.free(&weights.identifiers[id.0]);
+        self.named.insert(name.clone(), parameter.name.clone());
         let weight = Weight { shape: shape.to_vec(), storage };
         let value = self.builder.constant(&name, weight)?;
         self.constants.insert(key, value);

@@ -11,6 +11,7 @@ use super::layers::numbers;
 use crate::execute::{Inputs, Plain};
 use crate::formats::safetensors::{Dtype, Layout};
 use crate::graph::{DataType, Function, Operation, Program, ValueType};
+use crate::model::decoder::ane::Host;
 use crate::runtime::{Data, Mode, Reference, Tensor, Tensors};
 use crate::source::Source;
 use crate::tensor::Weights;
@@ -32,6 +33,7 @@ const LAYERS: [&str; 5] = ["linear", "conv", "conv_transpose", "matmul", "gather
 #[derive(Clone, Debug)]
 pub struct Plan {
     steps: usize,
+    host: Option<Host>,
     /// Header and length.
     pub layout: Layout,
     /// Where each tensor begins, by key.
@@ -44,7 +46,7 @@ impl Plan {
     /// Lays out the file for `steps` drawn inputs of each function.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a function whose shapes are not fixed; as [`Inputs::drawn`].
+    /// [`Error::Usage`] for a function whose shapes are not fixed; as [`Inputs::drawn`] and [`Host::of`].
     pub fn new(program: &Program, steps: usize) -> Result<Self> {
         let mut tensors = Vec::new();
         let mut peak_bytes = 0u64;
@@ -85,7 +87,8 @@ impl Plan {
         let layout = Layout::new(&tensors, &metadata)?;
         let keys = tensors.into_iter().map(|(key, ..)| key);
         let offsets = keys.zip(layout.offsets.iter().copied()).collect();
-        Ok(Self { steps, layout, offsets, peak_bytes })
+        let host = Host::of(program)?;
+        Ok(Self { steps, host, layout, offsets, peak_bytes })
     }
 
     /// Draws the inputs of a function of this name, evaluates `source`, which is `declared` with the
@@ -101,7 +104,7 @@ impl Plan {
         source: &Function,
         write: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let inputs = Inputs::drawn(name, declared, self.steps)?;
+        let inputs = Inputs::drawn(name, declared, self.host.as_ref(), self.steps)?;
         let mut states = Tensors::new();
         for (step, drawn) in inputs.steps.iter().enumerate() {
             let mut put = |role: &str, feature: &str, tensor: &Tensor| {

@@ -39,6 +39,7 @@ pub use text::Text;
 
 use crate::execute::{Engine, Inputs, choose};
 use crate::graph::{Function, Program};
+use crate::model::decoder::ane::Host;
 use crate::progress::Progress;
 use crate::report::Validation;
 use crate::runtime::Mode;
@@ -191,7 +192,9 @@ impl Feeds<'_> {
             return Inputs::read(file, self.program, name, None).map(Some);
         }
         let Some(golden) = self.golden else {
-            return Inputs::drawn(name, function, self.options.samples).map(Some);
+            let host = Host::of(self.program)?;
+            let drawn = Inputs::drawn(name, function, host.as_ref(), self.options.samples);
+            return drawn.map(Some);
         };
         let recorded = golden.inputs(self.program, name)?;
         if recorded.is_none() {

@@ -62,8 +62,10 @@ for name in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longro
   done
   model $name --scheme palette-6 --target ios16 --context 48
   model $name --scheme linear-int8 --unit ane --context 48 --prefill-chunk 8
+  for target in ios16 ios18; do
+    model $name --scheme palette-6 --unit ane --kv io --argmax --target $target --context 48 --prefill-chunk 8
+  done
 done
-model llama --scheme palette-4 --unit ane --kv io --context 48 --prefill-chunk 8
 for name in bert bert-prefix roberta distilbert sentence-bert sentence-roberta; do
   for target in ios16 ios18; do
     model $name --scheme linear-int8 --target $target

@@ -9,6 +9,7 @@ use crate::model::emit::{Emitter, Style, Weights};
 use crate::plan::Kv;
 use crate::target::Target;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 
 /// How a decoder becomes a package.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,8 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
             options.context, decoder.longest
         )));
     }
-    let one = |tokens| function(decoder, weights, options, tokens);
+    let mut names = weights.names();
+    let mut one = |tokens| function(decoder, weights, options, tokens, &mut names);
     let mut program = if options.kv.is_none() {
         Program::single(one(Tokens::Any)?)
     } else if options.target < Target::Ios18 {
@@ -123,7 +125,7 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
             ..Program::default()
         }
     };
-    program.metadata.user = weights.names();
+    program.metadata.user = names;
     if options.style == Style::Ane {
         program.metadata.user.insert(HOST.into(), Host::new(decoder, options).to_json());
     }
@@ -135,6 +137,7 @@ fn function(
     weights: &Weights,
     options: &Options,
     tokens: Tokens,
+    names: &mut BTreeMap<String, String>,
 ) -> Result<Function> {
     let mut emitter = Emitter::new(weights, options.float).with_style(options.style);
     let e = &mut emitter;
@@ -171,6 +174,7 @@ fn function(
     if let Some(memory) = &mut memory {
         memory.finish(e)?;
     }
+    names.extend(e.named_weights().clone());
     Ok(emitter.finish())
 }
 
