@@ -30,7 +30,7 @@ enum Form {
     /// A function that takes a whole text.
     Whole {
         function: Function,
-        roles: Roles,
+        roles: Box<Roles>,
         backend: Box<dyn Backend>,
         lengths: BTreeMap<usize, Box<dyn Prepared>>,
     },
@@ -74,7 +74,8 @@ impl Session {
                     context = context.min(size);
                 }
                 Tokens::Whole { context } => {
-                    let (function, lengths) = (function.clone(), BTreeMap::new());
+                    let (function, lengths, roles) =
+                        (function.clone(), BTreeMap::new(), Box::new(roles));
                     let form = Form::Whole { function, roles, backend, lengths };
                     return Ok(Self { form, context, text: Vec::new() });
                 }

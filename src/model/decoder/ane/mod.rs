@@ -20,7 +20,7 @@
 //! | argmax in the graph | `--argmax`: output `next_token` beside the logits |
 //! | sliding windows with a cache of the window's length | yes: a ring of `window + prefill chunk` columns, in place of a shift |
 //! | embedding outside or on the CPU | inside, before the first layer; Core ML runs a gather on the CPU, and one file holds the table that embedding and head share |
-//! | a model in chunks | no: one package holds the model; where that is more than a device loads, its layers can be packages of their own (`--layer-package`) |
+//! | a model in chunks | no: chunks hand hidden values and caches to each other, and nothing here could prove that a device loads each; one package holds the model, and `--layer-package` writes its matrices apart |
 //! | a long prefill in one call | `--prefill-chunk 512` |
 //!
 //! The last axis of every input and output is long (`T` last would be padded to 64 bytes for a single
