@@ -309,3 +309,27 @@ fn what_the_neural_engine_cannot_is_refused_with_what_would_do() {
         assert!(!bench.path("q").exists());
     }
 }
+
+#[test]
+fn a_head_beside_the_embedding_that_it_is_tied_to_must_equal_it() {
+    use safetensors::SafeTensors;
+    use safetensors::tensor::TensorView;
+    let bench = with_model("llama-linear");
+    let path = bench.path("model/model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let embedding = stored.tensor("model.embed_tokens.weight").unwrap();
+    let mut head = embedding.data().to_vec();
+    for code in [0, 3] {
+        if code == 3 {
+            head[100] ^= 1;
+        }
+        let view = TensorView::new(embedding.dtype(), embedding.shape().to_vec(), &head).unwrap();
+        let mut tensors: Vec<(String, TensorView<'_>)> = stored.tensors();
+        tensors.push(("lm_head.weight".into(), view));
+        fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+        let said = bench.run(&["model", "-o", "q", "-q", "--force"]);
+        assert_eq!(said.code, code, "{}", said.err);
+        assert_eq!(said.err.contains("and the two differ"), code == 3, "{}", said.err);
+    }
+}

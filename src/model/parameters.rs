@@ -62,6 +62,7 @@ pub struct Checkpoint<'a> {
     parameters: Vec<Parameter>,
     places: HashMap<String, usize>,
     findings: Vec<String>,
+    copies: Vec<[String; 2]>,
 }
 
 impl<'a> Checkpoint<'a> {
@@ -74,6 +75,7 @@ impl<'a> Checkpoint<'a> {
             parameters: Vec::new(),
             places: HashMap::new(),
             findings: Vec::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -170,6 +172,20 @@ impl<'a> Checkpoint<'a> {
     /// itself, or a second copy of a tied weight.
     pub fn pass_over(&mut self, name: &str) {
         self.pass_over_whole(&format!("{}{name}", self.prefix));
+    }
+
+    /// A second copy, under this whole name, of a parameter that is tied to it. Whoever reads the data
+    /// must find them equal: of two different ones, programs take the one or the other.
+    pub fn pass_over_copy(&mut self, name: &str, of: ParameterId) {
+        self.pass_over_whole(name);
+        if self.has_whole(name) {
+            self.copies.push([name.to_owned(), self.parameters[of.0].name.clone()]);
+        }
+    }
+
+    /// Names of copies, each with the name of what it is a copy of.
+    pub fn copies(&self) -> &[[String; 2]] {
+        &self.copies
     }
 
     /// The same for a whole name.

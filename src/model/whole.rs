@@ -22,6 +22,8 @@ pub struct Whole {
     pub model: Model,
     /// The weights, in the order in which the model uses them.
     pub parameters: Vec<Parameter>,
+    /// Tensors that must equal another one, by name: a head beside the embedding it is tied to.
+    pub copies: Vec<[String; 2]>,
     /// Tokens that end a text.
     pub ends: Vec<i64>,
 }
@@ -61,9 +63,10 @@ impl Whole {
         let described = architectures::describe(model_type, config, &mut checkpoint, context);
         let Some(model) = described else { return Ok(None) };
         let model = model?;
+        let copies = checkpoint.copies().to_vec();
         let parameters = checkpoint.finish(config.place())?;
         let ends = config.ids("eos_token_id");
-        Ok(Some(Self { model_type: model_type.into(), model, parameters, ends }))
+        Ok(Some(Self { model_type: model_type.into(), model, parameters, copies, ends }))
     }
 
     /// Files of the model's folder that say more of it than `config.json`, by their names there.

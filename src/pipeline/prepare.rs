@@ -30,6 +30,8 @@ pub struct Job {
     folder: PathBuf,
     /// Tensors whose NaN and infinities pass.
     keep: BTreeSet<usize>,
+    /// Tensors that must equal another, by name.
+    copies: Vec<[String; 2]>,
     /// Elements of a window: what bounds memory. The bytes of the outputs do not depend on it.
     pub(super) window: usize,
 }
@@ -67,7 +69,11 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let files = files::lay_out(&source, &mut plan, &subject)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
-    let mut job = Job { source, plan, files, folder, keep, window: window::WINDOW };
+    let copies = match &subject {
+        Subject::Whole(whole) => whole.copies.clone(),
+        Subject::Layers | Subject::Program { .. } => Vec::new(),
+    };
+    let mut job = Job { source, plan, files, folder, keep, copies, window: window::WINDOW };
     let memory = budget::memory(&job.plan, job.source.tensors());
     let golden = job.files.golden.as_ref().map_or(0, Golden::peak_bytes);
     // Recording follows when the windows are gone.
@@ -94,6 +100,7 @@ impl Job {
     /// folder's name that did not before.
     pub fn run(&self, progress: &dyn Progress) -> Result<Report> {
         let options = &self.plan.options;
+        self.check_copies()?;
         let transaction = Transaction::begin(&self.folder, options.force)?;
         self.source.make_derived(|bytes| transaction.scratch(bytes))?;
         let tensors = self.tensors()?;
@@ -131,6 +138,25 @@ impl Job {
         self.files.verify(&out)?;
         transaction.commit()?;
         Ok(report)
+    }
+
+    /// Holds tied tensors that stand twice against each other.
+    fn check_copies(&self) -> Result<()> {
+        for [copy, of] in &self.copies {
+            let both = self.source.tensor(copy).zip(self.source.tensor(of));
+            let same = |(a, b): (&SourceTensor, &SourceTensor)| {
+                (a.dtype, &a.shape) == (b.dtype, &b.shape)
+                    && self.source.bytes(a) == self.source.bytes(b)
+            };
+            if !both.is_some_and(same) {
+                return Err(Error::input(
+                    copy,
+                    format!("config.json ties it to `{of}`, and the two differ"),
+                    "set tie_word_embeddings to false if the model has both, or remove the copy",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Each tensor's task and sinks, in the plan's order.

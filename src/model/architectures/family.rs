@@ -273,7 +273,7 @@ pub(super) fn head(
 ) -> Linear {
     let weight = match tied {
         true => {
-            c.pass_over_whole("lm_head.weight");
+            c.pass_over_copy("lm_head.weight", embedding);
             embedding
         }
         false => c.take_whole("lm_head.weight", &[shape[1], shape[0]]),
