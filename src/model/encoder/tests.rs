@@ -208,7 +208,7 @@ fn keys_and_weights_that_do_not_fit_are_told() {
     let model_type = config.model_type().unwrap();
     architectures::describe(model_type, &config, &mut checkpoint, None).unwrap().unwrap();
     let told = checkpoint.finish("config.json").unwrap_err().to_string();
-    assert!(told.contains("`embeddings.LayerNorm.weight` [4] is missing"), "{told}");
+    assert!(told.contains("`bert.embeddings.LayerNorm.weight` [4] is missing"), "{told}");
     assert!(told.contains("`qa_outputs.bias` [2] is left over"), "{told}");
     assert!(!told.contains("cls.predictions"), "{told}");
 }
