@@ -51,7 +51,7 @@ pub enum Model {
     /// A text encoder.
     Encoder(Box<Encoder>),
     /// A classifier of images.
-    Vision(Vision),
+    Vision(Box<Vision>),
 }
 
 /// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
@@ -81,9 +81,17 @@ pub fn describe(
         "phi3" => phi3::describe,
         "qwen2" => qwen::describe_2,
         "qwen3" => qwen::describe_3,
-        "resnet" => return Some(resnet::describe(config, checkpoint).map(Model::Vision)),
+        "resnet" => {
+            return Some(
+                resnet::describe(config, checkpoint).map(|vision| Model::Vision(Box::new(vision))),
+            );
+        }
         "smollm3" => smollm3::describe,
-        "vit" => return Some(vit::describe(config, checkpoint).map(Model::Vision)),
+        "vit" => {
+            return Some(
+                vit::describe(config, checkpoint).map(|vision| Model::Vision(Box::new(vision))),
+            );
+        }
         _ => return None,
     };
     Some(describe(config, checkpoint, context).map(|decoder| Model::Decoder(Box::new(decoder))))
