@@ -1,7 +1,7 @@
 //! What the encoders share: BERT's layers under different names.
 
-use super::family::{activation, linear};
-use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, NormKind, Qkv};
+use super::family::{activation, layer_norm, linear};
+use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, Qkv};
 use crate::model::config::Config;
 use crate::model::encoder::{Layer, Sentence};
 use crate::model::parameters::Checkpoint;
@@ -126,15 +126,8 @@ impl Sizes {
     /// A norm, whose parts older checkpoints call gamma and beta.
     pub(super) fn norm(&self, c: &mut Checkpoint<'_>, name: &str) -> Norm {
         let old = c.has(&format!("{name}.gamma"));
-        let [weight, bias] = if old { ["gamma", "beta"] } else { ["weight", "bias"] };
-        let mut part = |part: &str| c.take(&format!("{name}.{part}"), &[self.hidden]);
-        Norm {
-            kind: NormKind::Layer,
-            weight: part(weight),
-            bias: Some(part(bias)),
-            epsilon: self.epsilon,
-            size: self.hidden,
-        }
+        let parts = if old { ["gamma", "beta"] } else { ["weight", "bias"] };
+        layer_norm(c, name, parts, self.hidden, self.epsilon)
     }
 }
 

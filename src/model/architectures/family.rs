@@ -264,6 +264,19 @@ pub(super) fn linear(c: &mut Checkpoint<'_>, name: &str, shape: [usize; 2], bias
     Linear { weight, bias, shape }
 }
 
+/// A layer norm of `size` coordinates, `NAME.GAINS` and `NAME.OFFSETS`.
+pub(super) fn layer_norm(
+    c: &mut Checkpoint<'_>,
+    name: &str,
+    [gains, offsets]: [&str; 2],
+    size: usize,
+    epsilon: f32,
+) -> Norm {
+    let mut part = |part: &str| c.take(&format!("{name}.{part}"), &[size]);
+    let (weight, bias) = (part(gains), Some(part(offsets)));
+    Norm { kind: NormKind::Layer, weight, bias, epsilon, size }
+}
+
 /// The head: the embedding again where the two are tied.
 pub(super) fn head(
     c: &mut Checkpoint<'_>,

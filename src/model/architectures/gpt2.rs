@@ -1,9 +1,9 @@
 //! `gpt2`: learned positions, layer norms with biases, a plain feed-forward network, and weights stored
 //! as `[inputs, outputs]` (Conv1D).
 
-use super::family::{activation, head};
+use super::family::{activation, head, layer_norm};
 use crate::Result;
-use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, NormKind, Qkv};
+use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, Qkv};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Layer};
 use crate::model::parameters::Checkpoint;
@@ -109,13 +109,7 @@ impl Gpt2 {
     }
 
     fn norm(&self, c: &mut Checkpoint<'_>, name: &str) -> Norm {
-        Norm {
-            kind: NormKind::Layer,
-            weight: c.take(&format!("{name}.weight"), &[self.hidden]),
-            bias: Some(c.take(&format!("{name}.bias"), &[self.hidden])),
-            epsilon: self.epsilon,
-            size: self.hidden,
-        }
+        layer_norm(c, name, ["weight", "bias"], self.hidden, self.epsilon)
     }
 }
 

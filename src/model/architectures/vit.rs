@@ -1,9 +1,9 @@
 //! `vit`: a transformer over patches of an image.
 
-use super::family::{activation, linear};
+use super::family::{activation, layer_norm, linear};
 use super::vision;
 use crate::Result;
-use crate::model::blocks::{Activation, Attention, Conv, Mlp, Norm, NormKind, Qkv};
+use crate::model::blocks::{Activation, Attention, Conv, Mlp, Norm, Qkv};
 use crate::model::config::Config;
 use crate::model::parameters::Checkpoint;
 use crate::model::vision::vit::{Layer, Vit};
@@ -100,12 +100,6 @@ impl Form {
     }
 
     fn norm(&self, c: &mut Checkpoint<'_>, name: &str) -> Norm {
-        Norm {
-            kind: NormKind::Layer,
-            weight: c.take(&format!("{name}.weight"), &[self.hidden]),
-            bias: Some(c.take(&format!("{name}.bias"), &[self.hidden])),
-            epsilon: self.epsilon,
-            size: self.hidden,
-        }
+        layer_norm(c, name, ["weight", "bias"], self.hidden, self.epsilon)
     }
 }

@@ -3,36 +3,20 @@
 //! Heads are channels, `[1, heads, D, T]`, which no number has to move for. Each key head meets its
 //! query heads in a product of its own, and the keys `[1, 1, D, S]` are read as they lie in the cache.
 
-use super::{Around, Memory, rotate, shares};
+use super::{Around, shares};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::model::blocks::{Attention, Norm, norm};
 use crate::model::emit::Emitter;
 
-/// What queries find, `[1, heads · D, 1, T]`.
+/// What the queries of all heads find, `[1, heads · D, 1, T]`.
 pub(super) fn attend(
     e: &mut Emitter<'_>,
     around: &Around,
-    memory: Option<&mut dyn Memory>,
-    layer: usize,
     [q, k, v]: [ValueId; 3],
     of: &Attention,
 ) -> Result<ValueId> {
     let (heads, kv_heads, dim) = (of.heads, of.kv_heads, of.head_dim);
-    let q = split(e, "q", q, heads, dim, of.q_norm.as_ref())?;
-    let k = split(e, "k", k, kv_heads, dim, of.k_norm.as_ref())?;
-    let v = split(e, "v", v, kv_heads, dim, None)?;
-    let [q, k] = match of.rope {
-        None => [q, k],
-        Some(kind) => {
-            let angles = around.angles[kind];
-            [rotate(e, "q_rope", q, angles, 2, dim)?, rotate(e, "k_rope", k, angles, 2, dim)?]
-        }
-    };
-    let [k, v] = match memory {
-        None => [k, v],
-        Some(memory) => memory.exchange(e, layer, k, v)?,
-    };
     let group = heads / kv_heads;
     let mask = around.mask(of.window)?;
     let mut found = Vec::with_capacity(kv_heads);
@@ -50,7 +34,7 @@ pub(super) fn attend(
 }
 
 /// `[1, heads · D, 1, T]` as `[1, heads, D, T]`, each head normed.
-fn split(
+pub(super) fn split(
     e: &mut Emitter<'_>,
     name: &str,
     x: ValueId,

@@ -8,7 +8,7 @@
 mod channels;
 mod rows;
 
-use super::{Attention, Qkv, linear, part, softcap};
+use super::{Attention, Norm, Qkv, linear, part, softcap};
 use crate::graph::ValueId;
 use crate::model::emit::{Emitter, Style};
 use crate::{Error, Result};
@@ -79,12 +79,43 @@ pub(in crate::model) fn attention(
     of: &Attention,
 ) -> Result<ValueId> {
     let projected = project(e, x, of)?;
+    let [q, k, v] = heads(e, around, projected, of)?;
+    let [k, v] = match memory {
+        None => [k, v],
+        Some(memory) => memory.exchange(e, layer, k, v)?,
+    };
     let y = match e.style() {
-        Style::Gpu => rows::attend(e, around, memory, layer, projected, of)?,
-        Style::Ane => channels::attend(e, around, memory, layer, projected, of)?,
+        Style::Gpu => rows::attend(e, around, [q, k, v], of)?,
+        Style::Ane => channels::attend(e, around, [q, k, v], of)?,
     };
     linear(e, "o", y, &of.out)
 }
+
+/// Queries, keys and values by heads, normed and turned: `[1, heads, T, D]`, or `[1, heads, D, T]` where
+/// channels come first.
+fn heads(
+    e: &mut Emitter<'_>,
+    around: &Around,
+    [q, k, v]: [ValueId; 3],
+    of: &Attention,
+) -> Result<[ValueId; 3]> {
+    let (heads, kv_heads, dim) = (of.heads, of.kv_heads, of.head_dim);
+    // Coordinates of a head lie along this axis.
+    let (axis, split) = match e.style() {
+        Style::Gpu => (3, rows::split as Split),
+        Style::Ane => (2, channels::split as Split),
+    };
+    let q = split(e, "q", q, heads, dim, of.q_norm.as_ref())?;
+    let k = split(e, "k", k, kv_heads, dim, of.k_norm.as_ref())?;
+    let v = split(e, "v", v, kv_heads, dim, None)?;
+    let Some(kind) = of.rope else { return Ok([q, k, v]) };
+    let angles = around.angles[kind];
+    let q = rotate(e, "q_rope", q, angles, axis, dim)?;
+    Ok([q, rotate(e, "k_rope", k, angles, axis, dim)?, v])
+}
+
+/// Hidden values by heads of so many coordinates, each normed.
+type Split = fn(&mut Emitter<'_>, &str, ValueId, usize, usize, Option<&Norm>) -> Result<ValueId>;
 
 /// Queries, keys and values: hidden values of `heads · D` coordinates each.
 fn project(e: &mut Emitter<'_>, x: ValueId, of: &Attention) -> Result<[ValueId; 3]> {

@@ -4,36 +4,20 @@
 //! `[1, K, S, D]`: keys and values, which decoding reads from memory for every token, are never
 //! copied for each query head.
 
-use super::{Around, Memory, rotate, shares};
+use super::{Around, shares};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::model::blocks::{Attention, Norm, norm};
 use crate::model::emit::Emitter;
 
-/// What queries find, `[1, T, heads · D]`.
+/// What the queries of all heads find, `[1, T, heads · D]`.
 pub(super) fn attend(
     e: &mut Emitter<'_>,
     around: &Around,
-    memory: Option<&mut dyn Memory>,
-    layer: usize,
     [q, k, v]: [ValueId; 3],
     of: &Attention,
 ) -> Result<ValueId> {
     let (heads, kv_heads, dim) = (of.heads, of.kv_heads, of.head_dim);
-    let q = split(e, "q", q, heads, dim, of.q_norm.as_ref())?;
-    let k = split(e, "k", k, kv_heads, dim, of.k_norm.as_ref())?;
-    let v = split(e, "v", v, kv_heads, dim, None)?;
-    let [q, k] = match of.rope {
-        None => [q, k],
-        Some(kind) => {
-            let angles = around.angles[kind];
-            [rotate(e, "q_rope", q, angles, 3, dim)?, rotate(e, "k_rope", k, angles, 3, dim)?]
-        }
-    };
-    let [k, v] = match memory {
-        None => [k, v],
-        Some(memory) => memory.exchange(e, layer, k, v)?,
-    };
     let group = heads / kv_heads;
     let mask = mask(e, around, of.window, group)?;
     let (kv, d) = (kv_heads as i32, dim as i32);
@@ -54,7 +38,7 @@ pub(super) fn attend(
 }
 
 /// `[1, T, heads · D]` as `[1, heads, T, D]`, each head normed.
-fn split(
+pub(super) fn split(
     e: &mut Emitter<'_>,
     name: &str,
     x: ValueId,
