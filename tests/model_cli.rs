@@ -247,6 +247,14 @@ fn a_trained_model_predicts_held_out_text_as_torch_says() {
     let quantized = number(&found["text"]["quantized"]["nll"]) - number(&expected["eval"]["nll"]);
     assert!(quantized.abs() < 2e-3, "{quantized}");
     assert!(number(&found["text"]["classes"]["top1"]) > 0.98);
+    assert_eq!(found["text"]["at_once"], 1, "prefill returns one row");
+    let said = bench.run(&[&model, "-o", "all", "-q", "--prefill-logits", "all"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let all = bench.json(&["validate", "all", "--text", &text, "--skip-speed", "--on", "cpu"]);
+    assert_eq!(all["text"]["at_once"], 64);
+    let apart =
+        number(&all["text"]["quantized"]["nll"]) - number(&found["text"]["quantized"]["nll"]);
+    assert!(apart.abs() < 1e-6, "{apart}");
     let said =
         bench.run(&["generate", "q", "--prompt", "Returns the number of elements in", "-n", "8"]);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -302,6 +310,12 @@ fn what_the_neural_engine_cannot_is_refused_with_what_would_do() {
         ("llama", &["--kv", "io"], "--kv io belongs to --unit ane"),
         ("llama", &["--unit", "ane", "--kv", "state", "--target", "ios17"], "came with ios18"),
         ("bert", &["--unit", "ane"], "only decoders are written for the Neural Engine"),
+        (
+            "bert",
+            &["--prefill-logits", "last", "--argmax"],
+            "--argmax, --prefill-logits: for language",
+        ),
+        ("llama", &["--prefill-logits", "last", "--target", "ios17"], "and has no prefill"),
     ] {
         let refused = bench.run(&[&[tiny(model).as_str(), "-o", "q"], words].concat());
         assert_eq!(refused.code, 2, "{words:?}");

@@ -5,6 +5,8 @@
 mod encoders;
 #[path = "models/images.rs"]
 mod images;
+#[path = "models/steps.rs"]
+mod steps;
 
 use half::f16;
 use safetensors::SafeTensors;
@@ -61,6 +63,7 @@ fn options(context: usize, kv: Option<Kv>) -> Options {
         names: Names::TRANSFORMERS,
         kv,
         argmax: false,
+        last_row: false,
     }
 }
 

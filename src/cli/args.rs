@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use twolane::execute::Engine;
-use twolane::plan::{Kv, Lanes, NonFinite, Output, Unit};
+use twolane::plan::{Kv, Lanes, NonFinite, Output, PrefillLogits, Unit};
 use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
@@ -143,6 +143,10 @@ pub(crate) struct Convert {
     /// Tokens of one call of its function `prefill` [default: 64]
     #[arg(long, value_name = "N", help_heading = "Models", value_parser = size)]
     pub(crate) prefill_chunk: Option<usize>,
+    /// Whose logits that call returns: last, of the row that its input last_row names, which spares the
+    /// head of the others, or all [default: last]
+    #[arg(long, value_name = "ROWS", help_heading = "Models")]
+    pub(crate) prefill_logits: Option<PrefillLogits>,
     /// The hardware that its operations suit: ane, gpu or cpu [default: gpu]
     #[arg(long, value_name = "UNIT", help_heading = "Models")]
     pub(crate) unit: Option<Unit>,

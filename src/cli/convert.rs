@@ -84,6 +84,7 @@ fn options(args: &Convert) -> Result<Options> {
             unit: args.unit.unwrap_or(default.model.unit),
             kv: args.kv,
             argmax: args.argmax,
+            prefill_logits: args.prefill_logits,
         },
         layers,
         sha256: args.sha256,

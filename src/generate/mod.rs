@@ -13,7 +13,7 @@ mod session;
 
 pub(crate) use roles::begin_text;
 pub use sample::Sampler;
-pub use session::{Session, largest};
+pub use session::{Session, widest};
 
 use crate::Result;
 use std::ops::ControlFlow;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | ids | INT32 `[1, T]` |
 //! | position | INT32 `[1]` |
+//! | row whose logits are returned | INT32 `[1]`, `last…`, where a function returns one row |
 //! | mask | float `[1, 1, T, context]` |
 //! | logits | float `[1, T, vocabulary]` |
 
@@ -27,10 +28,20 @@ pub(super) struct Roles {
     pub(super) ids: String,
     pub(super) logits: String,
     position: Option<String>,
+    last: Option<Last>,
     sights: Vec<Sight>,
     rotations: Vec<(Rotation, DataType)>,
     /// Caches that go around from an output to an input.
     pub(super) carried: Vec<Carried>,
+}
+
+/// The input that says which row's logits are returned.
+#[derive(Clone, Debug)]
+enum Last {
+    /// By its index.
+    Index(String),
+    /// By a one-hot row.
+    Column(String, DataType),
 }
 
 /// A mask, and where the new tokens go in its caches.
@@ -74,6 +85,11 @@ impl Roles {
         }
     }
 
+    /// Whether the function returns one row of logits, whatever it takes.
+    pub(super) fn is_last_only(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// The inputs of a step of `count` tokens but what is carried: `ids`, padded, behind `position`
     /// others.
     pub(super) fn inputs(&self, ids: &[i32], count: usize, position: usize) -> Result<Tensors> {
@@ -82,8 +98,20 @@ impl Roles {
             let at = array(&[1], vec![position as i32])?;
             inputs.insert(name.clone(), Tensor::int(DataType::Int32, at));
         }
+        let last = ids.len() - 1;
+        match &self.last {
+            None => {}
+            Some(Last::Index(name)) => {
+                let at = array(&[1], vec![last as i32])?;
+                inputs.insert(name.clone(), Tensor::int(DataType::Int32, at));
+            }
+            Some(Last::Column(name, dtype)) => {
+                let row = (0..count).map(|at| f32::from(u8::from(at == last))).collect();
+                inputs.insert(name.clone(), floats(*dtype, &[1, 1, 1, count], row)?);
+            }
+        }
         // Rows of padding see what the last token sees, so that no row is empty.
-        let places = (0..count).map(|row| position + row.min(ids.len() - 1));
+        let places = (0..count).map(|row| position + row.min(last));
         for sight in &self.sights {
             let Sight { window, length, mask: (name, dtype), update } = sight;
             let mut rows = vec![MASKED; count * length];
@@ -184,16 +212,22 @@ fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
         let (dtype, shape) = inputs.remove(input)?;
         carried.push(Carried { input: input.clone(), output: output.clone(), dtype, shape });
     }
+    let last = host.last.as_ref().and_then(|name| {
+        let (dtype, _) = inputs.get(name).filter(|(_, shape)| *shape == [1, 1, 1, count])?;
+        let column = Last::Column(name.clone(), *dtype);
+        inputs.remove(name);
+        Some(column)
+    });
     let context = host.context;
     let logits = logits(function)?;
-    let roles = Roles { ids, logits, position, sights, rotations, carried };
+    let roles = Roles { ids, logits, position, last, sights, rotations, carried };
     inputs.is_empty().then_some((roles, Tokens::Step { count, context }))
 }
 
 /// Roles by what features look like.
 fn seen(function: &Function) -> Option<(Roles, Tokens)> {
     let mut ids = None;
-    let (mut position, mut mask) = (None, None);
+    let (mut position, mut last, mut mask) = (None, None, None);
     for feature in &function.inputs {
         let value = function.value(feature.value);
         let ValueType::Tensor(ty) = &value.ty else { continue };
@@ -205,6 +239,9 @@ fn seen(function: &Function) -> Option<(Roles, Tokens)> {
                 if first.is_some() {
                     return None;
                 }
+            }
+            (DataType::Int32, [Dim::Fixed(1)]) if value.name.starts_with("last") => {
+                last = Some(Last::Index(value.name.clone()));
             }
             (DataType::Int32, [Dim::Fixed(1)]) => position = Some(value.name.clone()),
             (_, [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(_), Dim::Fixed(context)]) if is_float => {
@@ -218,6 +255,7 @@ fn seen(function: &Function) -> Option<(Roles, Tokens)> {
         ids,
         logits: logits(function)?,
         position,
+        last,
         sights: Vec::new(),
         rotations: Vec::new(),
         carried: Vec::new(),

@@ -104,6 +104,15 @@ impl Session {
         self.text.len()
     }
 
+    /// The most tokens that one call returns the logits of.
+    pub fn each_at_once(&self) -> usize {
+        let rows = |step: &Step| if step.roles.is_last_only() { 1 } else { step.count };
+        match &self.form {
+            Form::Steps { functions, .. } => functions.iter().map(rows).max().unwrap_or(0),
+            Form::Whole { .. } => self.context,
+        }
+    }
+
     /// Begins a new text.
     pub fn restart(&mut self) {
         self.text.clear();
@@ -122,7 +131,8 @@ impl Session {
         Ok(last)
     }
 
-    /// Adds tokens to the text, and shows the logits behind each with its place among them.
+    /// Adds tokens to the text, and shows the logits behind each with its place among them. Where every
+    /// function of several tokens returns those of the last alone, they are fed one by one.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -152,15 +162,19 @@ impl Session {
             Form::Steps { functions, kept } => {
                 let mut done = 0;
                 while done < more {
-                    let step = step_for(functions, more - done);
-                    let (count, given) = (step.count, step.count.min(more - done));
+                    let step = step_for(functions, more - done, each);
+                    let is_last_only = step.roles.is_last_only();
+                    let most = if each && is_last_only { 1 } else { step.count };
+                    let given = most.min(more - done);
+                    let rows = if is_last_only { 1 } else { step.count };
                     let logits = step.run(&ids[done..done + given], have + done, kept)?;
-                    let width = logits.len() / count;
-                    let rows = logits.chunks(width.max(1)).take(given).enumerate();
-                    for (row, logits) in rows.filter(|(row, _)| each || done + row + 1 == more) {
-                        show(done + row, logits);
-                    }
+                    // What is shown begins with this token.
+                    let first = if is_last_only { done + given - 1 } else { done };
                     done += given;
+                    let logits = logits.chunks((logits.len() / rows).max(1)).zip(first..done);
+                    for (logits, token) in logits.filter(|(_, t)| each || t + 1 == more) {
+                        show(token, logits);
+                    }
                 }
             }
             Form::Whole { function, roles, backend, lengths } => {
@@ -189,9 +203,16 @@ impl Session {
 }
 
 /// The function for so many tokens: the smallest that takes them at once, or the largest there is.
-/// A single one is cheaper by one token at a time up to a quarter of the next larger function.
-fn step_for(functions: &mut [Step], wanted: usize) -> &mut Step {
-    let last = functions.len() - 1;
+/// A single one is cheaper by one token at a time up to a quarter of the next larger function. Where
+/// `each` token's logits are wanted, it is one that returns them, if there is any.
+fn step_for(functions: &mut [Step], wanted: usize, each: bool) -> &mut Step {
+    let returns_each = |step: &Step| !step.roles.is_last_only();
+    let last = match each {
+        // The smallest of those that return one row, for one token at a time.
+        true => functions.iter().rposition(returns_each).unwrap_or(0),
+        false => functions.len() - 1,
+    };
+    let functions = &mut functions[..=last];
     let fits = functions.iter().position(|step| step.count >= wanted).unwrap_or(last);
     let place = if fits > 0 && wanted * 4 <= functions[fits].count { fits - 1 } else { fits };
     &mut functions[place]
@@ -226,14 +247,17 @@ fn logits<'a>(outputs: &'a Tensors, name: &str) -> Result<&'a [f32]> {
     logits.ok_or_else(|| Error::bug(name, "it is not there in order"))
 }
 
-/// The function that reads the most tokens at once, if it is a language model's.
-pub fn largest(program: &Program) -> Option<(&str, &Function)> {
+/// A language model's function that returns the logits of the most tokens at once; of several that
+/// return those of the last alone, the smallest.
+pub fn widest(program: &Program) -> Option<(&str, &Function)> {
     let host = Host::of(program).ok().flatten();
-    let count = |function: &Function| match Roles::of(function, host.as_ref())?.1 {
-        Tokens::Step { count, .. } => Some(count),
-        Tokens::Whole { .. } => Some(usize::MAX),
+    let rank = |function: &Function| match Roles::of(function, host.as_ref())? {
+        (_, Tokens::Whole { .. }) => Some((usize::MAX, 0)),
+        (roles, Tokens::Step { count, .. }) if roles.is_last_only() => {
+            Some((1, usize::MAX - count))
+        }
+        (_, Tokens::Step { count, .. }) => Some((count, usize::MAX - count)),
     };
-    let functions =
-        program.functions.iter().filter_map(|(n, f)| Some((count(f)?, (n.as_str(), f))));
-    functions.max_by_key(|(count, _)| *count).map(|(_, function)| function)
+    let functions = program.functions.iter().filter_map(|(n, f)| Some((rank(f)?, (n.as_str(), f))));
+    functions.max_by_key(|(rank, _)| *rank).map(|(_, function)| function)
 }

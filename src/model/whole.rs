@@ -9,7 +9,7 @@ use super::parameters::{Checkpoint, Parameter};
 use super::vision::{self, Body, Vision};
 use crate::graph::weight::Storage;
 use crate::graph::{DataType, Program};
-use crate::plan::{Kv, ModelOptions, Options, Unit};
+use crate::plan::{Kv, ModelOptions, Options, PrefillLogits, Unit};
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -133,6 +133,7 @@ impl Whole {
             names: decoder::Names::TRANSFORMERS,
             kv,
             argmax: options.model.argmax,
+            last_row: last_row(options, kv)?,
         };
         let mut program = decoder::build(decoder, weights, &built)?;
         let about = &mut program.metadata;
@@ -176,11 +177,11 @@ impl Whole {
         float: DataType,
     ) -> Result<Built> {
         let asked = &options.model;
-        if asked.context.is_some() || asked.kv.is_some() || asked.argmax {
-            let found =
-                "--context, --kv and --argmax are for models of text; leave them out for images";
+        if asked.context.is_some() {
+            let found = "--context is for models of text; leave it out for images";
             return Err(Error::Usage(found.into()));
         }
+        refuse_of_decoders(asked, "a classifier of images")?;
         // Convolutions over images are what the Neural Engine takes as they are.
         if options.model.unit == Unit::Ane && matches!(vision.body, Body::Vit(_)) {
             return Err(no_ane_style());
@@ -206,10 +207,7 @@ impl Whole {
         if options.model.unit == Unit::Ane {
             return Err(no_ane_style());
         }
-        if options.model.kv.is_some() || options.model.argmax {
-            let found = "--kv and --argmax are for language models; leave them out for an encoder";
-            return Err(Error::Usage(found.into()));
-        }
+        refuse_of_decoders(&options.model, "an encoder")?;
         let context = options.model.context.unwrap_or(encoder.longest);
         let built = encoder::Options { float, target: options.target, context };
         let mut program = encoder::build(encoder, weights, &built)?;
@@ -236,6 +234,38 @@ fn no_ane_style() -> Error {
          and Core ML places the package itself"
             .into(),
     )
+}
+
+/// Words that say something of a language model alone.
+fn refuse_of_decoders(asked: &ModelOptions, model: &str) -> Result<()> {
+    let ModelOptions { kv, argmax, prefill_logits, .. } = asked;
+    let words = [
+        ("--kv", kv.is_some()),
+        ("--argmax", *argmax),
+        ("--prefill-logits", prefill_logits.is_some()),
+    ];
+    let given: Vec<&str> = words.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
+    match given.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "{}: for language models; leave it out for {model}",
+            given.join(", ")
+        ))),
+    }
+}
+
+/// Whether a prompt's steps return one row of logits: by default where there are such steps.
+fn last_row(options: &Options, kv: Option<Kv>) -> Result<bool> {
+    match (options.model.prefill_logits, kv) {
+        (Some(PrefillLogits::Last), None) => Err(Error::Usage(
+            "--prefill-logits last: this package keeps nothing from call to call and has no prefill; \
+             it takes a whole text, padded, and returns the logits of each token. With caches (from \
+             ios18 on in FP16, or --unit ane) there is one"
+                .into(),
+        )),
+        (Some(PrefillLogits::All), _) | (None, None) => Ok(false),
+        (Some(PrefillLogits::Last) | None, Some(_)) => Ok(true),
+    }
 }
 
 /// Where a language model keeps its keys and values: where the options say, or in states where the

@@ -17,7 +17,7 @@ pub mod policy;
 mod rules;
 mod table;
 
-pub use options::{Kv, ModelOptions, NonFinite, Options, Output, Unit, UnknownWord};
+pub use options::{Kv, ModelOptions, NonFinite, Options, Output, PrefillLogits, Unit, UnknownWord};
 pub use policy::Chosen;
 pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;

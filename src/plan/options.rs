@@ -114,6 +114,9 @@ pub struct ModelOptions {
     /// Whether the likeliest next tokens are an output of a language model, too.
     #[serde(skip_serializing_if = "is_false")]
     pub argmax: bool,
+    /// Whose logits a prompt's steps return; where there are such steps the last token's, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_logits: Option<PrefillLogits>,
 }
 
 impl ModelOptions {
@@ -130,6 +133,7 @@ impl Default for ModelOptions {
             unit: Unit::Gpu,
             kv: None,
             argmax: false,
+            prefill_logits: None,
         }
     }
 }
@@ -242,6 +246,16 @@ pub enum Kv {
     Io,
 }
 words!(Kv, "place of keys and values", "state or io", State = "state", Io = "io");
+
+/// Whose logits a step of several tokens returns (`--prefill-logits`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PrefillLogits {
+    /// The last token's.
+    Last,
+    /// Every token's.
+    All,
+}
+words!(PrefillLogits, "choice of logits", "last or all", Last = "last", All = "all");
 
 /// What a NaN or infinity among the weights does (`--non-finite`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@
 use super::Options;
 use super::source::Against;
 use crate::execute::Engine;
-use crate::generate::{Session, largest};
+use crate::generate::{Session, widest};
 use crate::graph::Program;
 use crate::metrics::{Divergence, Rows};
 use crate::model::decoder::ane::Host;
@@ -66,7 +66,7 @@ pub(super) fn check(
     against: Option<&Against>,
     progress: &dyn Progress,
 ) -> Result<TextCheck> {
-    let Some((name, function)) = largest(program) else {
+    let Some((name, function)) = widest(program) else {
         return Err(Error::Usage("--text: the package is no language model".into()));
     };
     let engine = options.engines.first().copied().unwrap_or(Engine::Cpu);
@@ -127,6 +127,7 @@ pub(super) fn check(
         tokens: tokens as u64,
         windows: count as u64,
         window: context as u64,
+        at_once: quantized.each_at_once() as u64,
         quantized: ours.finish(tokens),
         source: source.is_some().then(|| theirs.finish(tokens)),
         classes: source.is_some().then(|| Classes::new(&divergence)),

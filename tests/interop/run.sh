@@ -62,6 +62,7 @@ for name in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longro
   done
   model $name --scheme palette-6 --target ios16 --context 48
   model $name --scheme linear-int8 --unit ane --context 48 --prefill-chunk 8
+  model $name --scheme linear-int8 --prefill-logits all --context 48 --prefill-chunk 8
   for target in ios16 ios18; do
     model $name --scheme palette-6 --unit ane --kv io --argmax --target $target --context 48 --prefill-chunk 8
   done

@@ -32,6 +32,7 @@ fn program(path: &Path, float: DataType, style: Style, kv: Option<Kv>) -> Progra
         names: Names::TRANSFORMERS,
         kv,
         argmax: false,
+        last_row: false,
     };
     let source = Source::open(path).unwrap();
     let config = path.ancestors().map(|folder| folder.join("stories260k/config.json"));

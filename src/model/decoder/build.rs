@@ -30,6 +30,9 @@ pub struct Options {
     pub kv: Option<Kv>,
     /// Whether the likeliest next tokens are an output, too.
     pub argmax: bool,
+    /// Whether a function of several tokens over caches returns the logits of one row alone, which its
+    /// caller names: those behind the last token that is no padding.
+    pub last_row: bool,
 }
 
 /// What features are called.
@@ -55,6 +58,8 @@ pub struct Names {
     pub cos: &'static str,
     /// Their sines.
     pub sin: &'static str,
+    /// Which row's logits are wanted.
+    pub last: &'static str,
 }
 
 impl Names {
@@ -70,6 +75,7 @@ impl Names {
         update: "update_mask",
         cos: "rope_cos",
         sin: "rope_sin",
+        last: "last_row",
     };
 }
 
@@ -162,14 +168,20 @@ fn function(
         x = e.add("mlp_sum", x, y)?;
     }
     e.enter("");
+    // The head is the largest product of a short step: rows that nobody reads are left out before it.
+    let (x, after, rows) = match feed.last {
+        None => (x, "each one given", "T"),
+        Some(row) => (only(e, decoder, x, row)?, "the row asked for", "1"),
+    };
     let x = blocks::norm(e, "norm", x, &decoder.norm)?;
     let logits = head(e, decoder, x, options.names.logits)?;
-    e.builder().output(logits, "scores of the next token after each one given, [1, T, vocabulary]");
+    let about = format!("scores of the next token after {after}, [1, {rows}, vocabulary]");
+    e.builder().output(logits, &about);
     if options.argmax {
         let axis = e.int(-1)?;
         let arguments = [("x", logits), ("axis", axis)];
         let next = e.named("reduce_argmax", options.names.next, &arguments)?;
-        e.builder().output(next, "the likeliest token after each one given, [1, T]");
+        e.builder().output(next, &format!("the likeliest token after {after}, [1, {rows}]"));
     }
     if let Some(memory) = &mut memory {
         memory.finish(e)?;
@@ -201,6 +213,23 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
         Style::Ane => {
             let x = e.transpose("embedded_channels", x, &[0, 2, 1])?;
             e.reshape("embedded_hidden", x, &[1, decoder.hidden as i32, 1, -1])
+        }
+    }
+}
+
+/// One row of hidden values: that of an index, or, for the Neural Engine, of a one-hot row.
+fn only(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, row: ValueId) -> Result<ValueId> {
+    match e.style() {
+        Style::Gpu => {
+            let zero = e.ints(&[0])?;
+            let begin = e.concat("last_begin", &[zero, row, zero], 0)?;
+            let size = e.ints(&[1, 1, decoder.hidden as i32])?;
+            e.op("slice_by_size", "last", &[("x", x), ("begin", begin), ("size", size)])
+        }
+        Style::Ane => {
+            let x = e.mul("last_alone", x, row)?;
+            let (columns, kept) = (e.ints(&[3])?, e.flag(true)?);
+            e.op("reduce_sum", "last", &[("x", x), ("axes", columns), ("keep_dims", kept)])
         }
     }
 }

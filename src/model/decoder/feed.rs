@@ -8,7 +8,7 @@
 //!
 //! A step writes its keys and values at rows `position..position + T` of the cache. Rows behind the
 //! real tokens of a padded step are written too, hidden by the mask, and overwritten by the next step;
-//! those that would lie beyond the context are dropped.
+//! those that would lie beyond the context are dropped. Of its logits the caller may want one row's.
 
 use super::build::{Names, Options};
 use super::cache::Cache;
@@ -32,6 +32,8 @@ pub(super) enum Tokens {
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) ids: ValueId,
+    /// Which row's logits are wanted, where that is not every one's.
+    pub(super) last: Option<ValueId>,
     tokens: Tokens,
     span: Option<Span>,
     pub(super) around: Around,
@@ -57,9 +59,12 @@ impl Feed {
         let ids = ids(e, options.names, tokens, options.context)?;
         let mut feed = match (tokens, options.style) {
             (Tokens::Fixed(count), Style::Ane) => {
-                return Self::hosted(e, decoder, options, ids, count);
+                let feed = Self::hosted(e, decoder, options, ids, count)?;
+                return feed.with_last(e, options);
             }
-            (Tokens::Fixed(count), Style::Gpu) => Self::step(e, decoder, options, ids, count)?,
+            (Tokens::Fixed(count), Style::Gpu) => {
+                Self::step(e, decoder, options, ids, count)?.with_last(e, options)?
+            }
             (Tokens::Any, _) => Self::whole(e, ids)?,
         };
         // A padded step may reach beyond the context.
@@ -93,7 +98,7 @@ impl Feed {
         let mask = hide(e, "causal", later)?;
         let span = Some(Span { begin, end: Some(end) });
         let around = Around { masks: [(None, mask)].into(), ..Around::default() };
-        Ok(Self { ids, tokens: Tokens::Any, span, around, memory: None })
+        Ok(Self { ids, last: None, tokens: Tokens::Any, span, around, memory: None })
     }
 
     /// Some tokens behind those in the cache.
@@ -113,8 +118,8 @@ impl Feed {
         let span = Some(Span { begin: position, end: None });
         let around =
             Around { masks: [(None, mask)].into(), one_row: count == 1, ..Around::default() };
-        let memory: Box<dyn Memory> = Box::new(cache);
-        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, memory: Some(memory) })
+        let memory: Option<Box<dyn Memory>> = Some(Box::new(cache));
+        Ok(Self { ids, last: None, tokens: Tokens::Fixed(count), span, around, memory })
     }
 
     /// Some tokens, with all that follows from their positions as inputs.
@@ -129,8 +134,29 @@ impl Feed {
         let begin = decoder.positions.map(|_| position(e, options.names)).transpose()?;
         let span = begin.map(|begin| Span { begin, end: None });
         let (around, banks) = ane::inputs(e, decoder, options, count)?;
-        let memory: Box<dyn Memory> = Box::new(banks);
-        Ok(Self { ids, tokens: Tokens::Fixed(count), span, around, memory: Some(memory) })
+        let memory: Option<Box<dyn Memory>> = Some(Box::new(banks));
+        Ok(Self { ids, last: None, tokens: Tokens::Fixed(count), span, around, memory })
+    }
+
+    /// The same with an input that says whose logits are wanted: the index of a row, or, for the Neural
+    /// Engine, a one-hot row, since an index would be an integer operation before the head.
+    fn with_last(self, e: &mut Emitter<'_>, options: &Options) -> Result<Self> {
+        let Tokens::Fixed(count @ 2..) = self.tokens else { return Ok(self) };
+        if !options.last_row {
+            return Ok(self);
+        }
+        let (ty, about) = match options.style {
+            Style::Gpu => (
+                TensorType::fixed(DataType::Int32, &[1]),
+                "the row whose logits are returned: that of the last token that is no padding",
+            ),
+            Style::Ane => (
+                TensorType::fixed(e.float(), &[1, 1, 1, count]),
+                "1 in the column of the row whose logits are returned, 0 in the others",
+            ),
+        };
+        let last = e.input(options.names.last, ty, Sizes::Fixed, about)?;
+        Ok(Self { last: Some(last), ..self })
     }
 
     fn span(&self) -> Result<Span> {

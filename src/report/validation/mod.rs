@@ -199,6 +199,10 @@ pub struct TextCheck {
     pub windows: u64,
     /// Tokens of a whole one.
     pub window: u64,
+    /// The most tokens whose logits one call gave: 1 where prompts return the last one's alone. 0 in
+    /// documents that do not say.
+    #[serde(default)]
+    pub at_once: u64,
     /// How well the quantized model predicts them.
     pub quantized: Perplexity,
     /// How well the source does.

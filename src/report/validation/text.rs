@@ -148,6 +148,10 @@ impl Validation {
             grouped(text.windows),
             grouped(text.window)
         );
+        if text.at_once == 1 {
+            out.pop();
+            out.push_str(", one by one: no function returns the logits of several\n");
+        }
         let one = |p: &Perplexity| format!("{:.4} ± {:.4}", p.perplexity, p.error);
         let _ = match (&text.source, text.ratio()) {
             (Some(source), Some(ratio)) => writeln!(

@@ -19,6 +19,7 @@ pub const HOST: &str = "twolane.host";
 /// |---|---|
 /// | [`Rotation::cos`], [`Rotation::sin`], `[1, 1, T, pairs]` | `factor · cos((p + t) · frequency)`, the angle in f32 |
 /// | [`Bank::mask`], `[1, 1, T, length]` | 0 in the columns of the positions that token `p + t` sees, −30000 in the others |
+/// | [`Host::last`], `[1, 1, 1, T]`, of functions that have it | its one row: 1 in the column of the last token that is no padding, 0 in the others |
 /// | [`Bank::update`], `[1, 1, T, length]` | 1 in the column of position `p + t`, 0 in the others; all 0 where the row is padding |
 ///
 /// The column of position `q` is `q mod length`. A token sees the positions up to its own; with a
@@ -31,6 +32,9 @@ pub struct Host {
     pub rotations: Vec<Rotation>,
     /// Caches with their masks.
     pub caches: Vec<Bank>,
+    /// The input that says which row's logits are returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 /// Cosines and sines of one kind of rotation.
@@ -82,6 +86,7 @@ impl Host {
             context: options.context,
             rotations: decoder.ropes.iter().enumerate().map(rotation).collect(),
             caches: banks::forms(decoder, options).into_iter().map(bank).collect(),
+            last: options.last_row.then(|| options.names.last.into()),
         }
     }
 

@@ -22,6 +22,7 @@
 //! | embedding outside or on the CPU | inside, before the first layer; Core ML runs a gather on the CPU, and one file holds the table that embedding and head share |
 //! | a model in chunks | no: chunks hand hidden values and caches to each other, and nothing here could prove that a device loads each; one package holds the model, and `--layer-package` writes its matrices apart |
 //! | a long prefill in one call | `--prefill-chunk 512` |
+//! | a prefill without logits that nobody reads | yes: the head sees one row, chosen by a one-hot input; `--prefill-logits all` returns every one |
 //!
 //! The last axis of every input and output is long (`T` last would be padded to 64 bytes for a single
 //! token), and heads have an even number of coordinates: an architecture refuses others, so channels
