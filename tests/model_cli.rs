@@ -227,6 +227,45 @@ fn rules_choose_constants_of_a_package_by_the_operation_that_takes_them() {
 }
 
 #[test]
+fn a_whole_model_quantizes_what_its_operations_take_as_weights() {
+    let bench = Bench::new();
+    let plan = |name: &str, words: &[&str]| {
+        let model = tiny(name);
+        bench.json(&[&[&model, "--dry-run", "--min-elements", "1"], words].concat())
+    };
+    let tensor = |plan: &serde_json::Value, name: &str| {
+        let all = plan["tensors"].as_array().unwrap();
+        let found = all.iter().find(|t| t["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        let note = found["notes"][0].as_str().unwrap_or_default().to_owned();
+        [found["scheme"].as_str().unwrap(), found["rule"].as_str().unwrap(), &note]
+            .map(str::to_owned)
+    };
+    const VIT: &str = "vit.embeddings.position_embeddings";
+    let vit = plan("vit", &[]);
+    let stays = "left in float16: add takes it, not as a weight";
+    assert_eq!(tensor(&vit, VIT), ["float16", "operation", stays]);
+    let patches = "vit.embeddings.patch_embeddings.projection.weight";
+    assert_eq!(tensor(&vit, patches), ["linear-int8", "default", ""]);
+    let asked = plan("vit", &["--rule", "position=palette-4"]);
+    assert_eq!(tensor(&asked, VIT)[0], "palette-4", "a rule that names it decides");
+    // A run of rows is cut out of the table, or rows are chosen from it.
+    const POSITIONS: &str = "embeddings.position_embeddings.weight";
+    let stays = "left in float16: slice_by_index takes it, not as a weight";
+    assert_eq!(tensor(&plan("bert", &[]), POSITIONS), ["float16", "operation", stays]);
+    assert_eq!(tensor(&plan("roberta", &[]), POSITIONS), ["linear-int8", "default", ""]);
+
+    // What takes a weight depends on the hardware that the operations suit.
+    let rules = ["--rule", "op:conv=palette-4", "--rule", "op:linear=palette-6"];
+    const MLP: &str = "transformer.h.1.mlp.c_fc.weight";
+    for (unit, scheme) in [("gpu", "palette-6"), ("ane", "palette-4")] {
+        let gpt2 = plan("gpt2", &[&rules[..], &["--unit", unit]].concat());
+        assert_eq!(tensor(&gpt2, MLP)[0], scheme, "{unit}");
+        let warnings = gpt2["warnings"].to_string();
+        assert!(warnings.contains("matches no tensor"), "{warnings}");
+    }
+}
+
+#[test]
 fn a_trained_model_predicts_held_out_text_as_torch_says() {
     let bench = Bench::new();
     let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));

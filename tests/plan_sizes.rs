@@ -75,6 +75,7 @@ proptest! {
             shape: shape.clone(),
             bytes: 2 * n as u64,
             role: None,
+            keeps_type: false,
         };
         let rule = Rule::parse(&format!("w={asked}")).unwrap();
         let options = Options { rules: vec![rule], ..Options::default() };

@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`Program`], [`Function`] | functions of operations over typed values |
+//! | [`Role`] | what operations do with a constant |
 //! | [`Builder`] | builds a function, each step checked |
 //! | [`ops`] | the table of operations |
 //! | [`weight`] | a weight is a value with a storage |
@@ -23,6 +24,7 @@ pub mod names;
 pub mod ops;
 mod program;
 pub mod raise;
+mod role;
 mod types;
 pub mod weight;
 
@@ -35,4 +37,5 @@ pub use ops::macs;
 pub use program::{
     Argument, ColorSpace, Feature, Function, Metadata, Operation, Program, Value, ValueId,
 };
+pub use role::Role;
 pub use types::{Dim, SizeRange, Sizes, TensorType, ValueType};

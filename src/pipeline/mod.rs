@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
+//! | `roles` | what a whole model does with each tensor |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `beside` | the tokenizer and its like, which go with a whole model |
@@ -28,6 +29,7 @@ mod hash;
 pub mod output;
 mod package;
 mod prepare;
+mod roles;
 mod run;
 mod scan;
 mod sink;

@@ -12,7 +12,7 @@ use crate::graph::weight::{Bytes, Data, Part, Slot, Weight};
 use crate::graph::{DataType, Lowered, Program, lower};
 use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
-use crate::plan::{Output, Plan};
+use crate::plan::{Options, Output, Plan};
 use crate::quantize::Params;
 use crate::scheme::{Float, Scheme};
 use crate::source::Constant;
@@ -144,14 +144,19 @@ fn layer_program(plan: &mut Plan, places: &[usize]) -> Result<Program> {
     Ok(package.program)
 }
 
+/// The type that a whole model computes in.
+pub(super) fn computes_in(options: &Options) -> DataType {
+    match options.scheme {
+        Scheme::Float(Float::F32) => DataType::Float32,
+        Scheme::Float(Float::F16) | Scheme::Linear(_) | Scheme::Palette(_) => DataType::Float16,
+    }
+}
+
 /// The whole model, its weights stored as planned.
 fn model_program(plan: &mut Plan, whole: &Whole) -> Result<Program> {
     let by_name: HashMap<&str, usize> =
         plan.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
-    let float = match plan.options.scheme {
-        Scheme::Float(Float::F32) => DataType::Float32,
-        Scheme::Float(Float::F16) | Scheme::Linear(_) | Scheme::Palette(_) => DataType::Float16,
-    };
+    let float = computes_in(&plan.options);
     let storage = |parameter: &Parameter| {
         let tensor = &plan.tensors[by_name[parameter.name.as_str()]];
         let Some(storage) = tensor.storage.clone() else {

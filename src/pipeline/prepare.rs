@@ -6,15 +6,16 @@ use super::hash::InputHash;
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::package::Subject;
 use super::run::{self, Task, Tensor, Work};
-use super::{Progress, budget, scan, summary, window};
+use super::{Progress, budget, roles, scan, summary, window};
 use crate::formats::mlpackage;
+use crate::graph::Role;
 use crate::model::Whole;
 use crate::model::config::Config;
 use crate::model::encoder::Sentence;
-use crate::plan::{Header, NonFinite, Options, Output, Plan, Role};
+use crate::plan::{Header, NonFinite, Options, Output, Plan};
 use crate::report::Report;
 use crate::scheme::Scheme;
-use crate::source::{Constant, Package, Source, SourceTensor};
+use crate::source::{Package, Source, SourceTensor};
 use crate::target::Target;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -48,7 +49,8 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let Opened { source, subject, options, roles, warnings } = open(input, options)?;
     let options = &options;
     let mut roles = roles.into_iter();
-    let header = |tensor| header(&source, tensor, roles.next());
+    let keeps_type = matches!(subject, Subject::Program { .. });
+    let header = |tensor| header(&source, tensor, roles.next().flatten(), keeps_type);
     let headers: Vec<Header> = source.tensors().iter().map(header).collect();
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
@@ -197,8 +199,8 @@ struct Opened {
     source: Source,
     subject: Subject,
     options: Options,
-    /// What a package does with each tensor; empty for a checkpoint.
-    roles: Vec<Role>,
+    /// What a program does with each tensor; empty for bare tensors.
+    roles: Vec<Option<Role>>,
     warnings: Vec<String>,
 }
 
@@ -211,22 +213,19 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
             options.target = package.target.max(Target::Ios16);
         }
         let (source, constants) = Source::of_package(&package)?;
-        let role = |constant: &Constant| Role {
-            operations: constant.operations.clone(),
-            outputs_second: constant.outputs_second,
-        };
-        let roles = constants.iter().map(role).collect();
+        let roles = constants.iter().map(|constant| Some(constant.role.clone())).collect();
         let subject = Subject::Program { program: package.program, constants };
         return Ok(Opened { source, subject, options, roles, warnings: vec![] });
     }
     let mut source = Source::open(input)?;
     let mut warnings = Vec::new();
     let whole = whole(&source, &options, &mut warnings)?;
-    if let Some(whole) = &whole {
-        source.derive(&whole.parameters)?;
-    }
-    let subject = whole.map_or(Subject::Layers, |whole| Subject::Whole(Box::new(whole)));
-    Ok(Opened { source, subject, options, roles: vec![], warnings })
+    let Some(whole) = whole else {
+        return Ok(Opened { source, subject: Subject::Layers, options, roles: vec![], warnings });
+    };
+    source.derive(&whole.parameters)?;
+    let roles = roles::of(&whole, &source, &options)?;
+    Ok(Opened { source, subject: Subject::Whole(Box::new(whole)), options, roles, warnings })
 }
 
 /// Whether a path is an .mlpackage rather than a checkpoint.
@@ -273,7 +272,7 @@ fn refuse_input_inside(source: &Source, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn header(source: &Source, tensor: &SourceTensor, role: Option<Role>) -> Header {
+fn header(source: &Source, tensor: &SourceTensor, role: Option<Role>, keeps_type: bool) -> Header {
     let file = source.files()[tensor.file].path();
     Header {
         name: tensor.name.clone(),
@@ -282,5 +281,6 @@ fn header(source: &Source, tensor: &SourceTensor, role: Option<Role>) -> Header 
         shape: tensor.shape.clone(),
         bytes: tensor.range.len() as u64,
         role,
+        keeps_type,
     }
 }

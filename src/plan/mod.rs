@@ -23,11 +23,11 @@ pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
+use crate::graph::Role;
 use crate::graph::weight::Storage;
 use crate::scheme::{Float, Scheme};
 use crate::tensor::FloatType;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// What a header says of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +42,10 @@ pub struct Header {
     pub shape: Vec<usize>,
     /// Stored bytes.
     pub bytes: u64,
-    /// What a package does with it; `None` for a checkpoint's tensor.
+    /// What a program does with it; `None` where none is known that takes it.
     pub role: Option<Role>,
-}
-
-/// What a package does with one of its constants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Role {
-    /// Operations that take it as their weight, by type.
-    pub operations: BTreeSet<String>,
-    /// Whether its output channels lie along its second axis.
-    pub outputs_second: bool,
+    /// Whether it keeps its type where it stays in float, as a package's constant does.
+    pub keeps_type: bool,
 }
 
 impl Header {

@@ -7,7 +7,7 @@
 //! | not float | F64, integers, 8-bit floats, booleans | copied |
 //! | empty | no elements | float |
 //! | rank | fewer than two dimensions: norms, biases, scalars | float |
-//! | operation | constants of a package that no `linear`, `conv`, `matmul` or `gather` takes as its weight | float |
+//! | operation | what no `linear`, `conv`, `matmul` or `gather` of a package or a whole model takes as its weight: tables that are added, gains of norms | float |
 //! | size | fewer than `--min-elements` elements | float |
 //! | default | all others | `--scheme` |
 //!
@@ -86,7 +86,7 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
     let storage = scheme.map(|scheme| {
         let storage = Storage::planned(scheme, &header.shape, index);
         // What the weight stands for has the type of the constant it replaces.
-        if header.role.is_some() && float == Float::F32 { storage.widened() } else { storage }
+        if header.keeps_type && float == Float::F32 { storage.widened() } else { storage }
     });
     // The shape of an empty tensor may overflow before its zero is met.
     let bytes_after = match &storage {
@@ -112,10 +112,10 @@ fn plan_tensor(index: usize, header: &Header, options: &Options) -> Result<Plann
 
 /// What a tensor is stored as that stays in float: a package's constant keeps its type.
 fn float_of(header: &Header, options: &Options) -> Float {
-    match (&header.role, header.float()) {
-        (Some(_), Some(FloatType::F32)) => Float::F32,
-        (Some(_), _) => Float::F16,
-        (None, _) => options.float(),
+    match (header.keeps_type, header.float()) {
+        (true, Some(FloatType::F32)) => Float::F32,
+        (true, _) => Float::F16,
+        (false, _) => options.float(),
     }
 }
 
@@ -151,7 +151,7 @@ fn settle(
         return (None, vec![why]);
     }
     let float = match requested {
-        Some(Scheme::Float(float)) if header.role.is_none() => float,
+        Some(Scheme::Float(float)) if !header.keeps_type => float,
         _ => float_of(header, options),
     };
     let why = if header.elements() == 0 {
@@ -173,12 +173,22 @@ fn settle(
                 let whose = if *rule == Chosen::Default { "--scheme" } else { "the rule" };
                 format!("{whose} says so")
             }
-            None if *rule == Chosen::Operation => "no operation takes it as its weight".into(),
+            None if *rule == Chosen::Operation => no_weight(header),
             None => format!("{} elements, fewer than {}", header.elements(), options.min_elements),
         }
     };
     let scheme = Scheme::Float(float);
     (Some(scheme), vec![format!("left in {scheme}: {why}")])
+}
+
+/// Why it is no weight of an operation.
+fn no_weight(header: &Header) -> String {
+    let others = header.role.iter().flat_map(|role| &role.others);
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    match others[..] {
+        [] => "no operation takes it as its weight".into(),
+        _ => format!("{} takes it, not as a weight", others.join(" and ")),
+    }
 }
 
 /// A note where tables and scales outweigh what the codes save.

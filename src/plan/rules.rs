@@ -13,7 +13,7 @@ use std::fmt;
 pub enum Pattern {
     /// Tensors whose name it matches anywhere.
     Name(Regex),
-    /// Constants of a package that operations of this type take as their weight.
+    /// Tensors that operations of this type take as their weight, in a package or a whole model.
     Operation(String),
 }
 

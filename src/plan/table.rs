@@ -136,6 +136,7 @@ mod tests {
             shape: shape.to_vec(),
             bytes: shape.iter().product::<usize>() as u64 * size,
             role: None,
+            keeps_type: false,
         };
         let headers = [
             header("model.layers.0.self_attn.q_proj.weight", "BF16", &[2048, 2048], 2),

@@ -3,7 +3,7 @@
 use super::{Package, Source, SourceFile, SourceTensor};
 use crate::formats::safetensors::Dtype;
 use crate::graph::weight::{Bytes, Data, Operand, Storage};
-use crate::graph::{DataType, Function, ValueId};
+use crate::graph::{DataType, Role, ValueId};
 use crate::map::Map;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,11 +18,8 @@ type Key = (usize, usize, Vec<usize>);
 pub struct Constant {
     /// Where it stands: function and value.
     pub places: Vec<(String, ValueId)>,
-    /// Operations that take it as their weight, by type.
-    pub operations: BTreeSet<String>,
-    /// Whether its output channels lie along its second axis, as in `x · W` of `matmul` and in
-    /// `conv_transpose`.
-    pub outputs_second: bool,
+    /// What operations do with it.
+    pub role: Role,
 }
 
 impl Source {
@@ -34,6 +31,7 @@ impl Source {
     pub fn of_package(package: &Package) -> Result<(Self, Vec<Constant>)> {
         let mut found: BTreeMap<Key, (Dtype, Range<usize>, Constant)> = BTreeMap::new();
         for (name, function) in &package.program.functions {
+            let mut roles = function.roles();
             for (at, value) in function.values.iter().enumerate() {
                 let weight = value.constant.as_ref().and_then(|constant| constant.as_weight());
                 let Some(weight) = weight else { continue };
@@ -52,9 +50,7 @@ impl Source {
                 let entry = found.entry((file, place.start, weight.shape.clone()));
                 let (_, _, constant) = entry.or_insert_with(|| (dtype, place, Constant::default()));
                 constant.places.push((name.clone(), id));
-                let (operations, outputs_second) = uses(function, id);
-                constant.operations.extend(operations);
-                constant.outputs_second |= outputs_second;
+                constant.role.extend(roles.remove(&id).unwrap_or_default());
             }
         }
         let names = names(package, found.values().map(|(_, _, constant)| constant));
@@ -95,35 +91,6 @@ impl Source {
 /// Which blob file holds these bytes.
 fn file_of(package: &Package, bytes: &Bytes) -> Option<usize> {
     package.blobs.iter().position(|(_, blob)| blob.is_beside(bytes))
-}
-
-/// Operations that take a value as their weight, and whether one has its output channels along the
-/// second axis.
-fn uses(function: &Function, id: ValueId) -> (BTreeSet<String>, bool) {
-    let mut operations = BTreeSet::new();
-    let mut outputs_second = false;
-    for operation in &function.operations {
-        for argument in operation.arguments.iter().filter(|argument| argument.value == id) {
-            let name = operation.row.name;
-            let flag = |param: &str| {
-                let constant = function.value(operation.argument(param)?).constant.as_ref()?;
-                constant.as_bool()
-            };
-            let takes = match (name, argument.param) {
-                ("linear" | "conv", "weight") | ("gather", "x") => Some(false),
-                ("conv_transpose", "weight") => Some(true),
-                ("matmul", "y") => Some(!flag("transpose_y").unwrap_or(false)),
-                // `W · x` has its outputs first.
-                ("matmul", "x") => Some(flag("transpose_x").unwrap_or(false)),
-                _ => None,
-            };
-            if let Some(second) = takes {
-                operations.insert(name.to_owned());
-                outputs_second |= second;
-            }
-        }
-    }
-    (operations, outputs_second)
 }
 
 /// A name for each constant: its value's, with the function's before it where two constants share it.

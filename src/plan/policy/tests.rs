@@ -17,6 +17,7 @@ fn header(name: &str, dtype: &str, shape: &[usize]) -> Header {
         shape: shape.to_vec(),
         bytes,
         role: None,
+        keeps_type: false,
     }
 }
 

@@ -1,0 +1,51 @@
+//! What a whole model does with each tensor of its checkpoint, which its graph alone knows.
+
+use super::package::computes_in;
+use crate::graph::weight::{Data, Storage};
+use crate::graph::{DataType, Role};
+use crate::model::Whole;
+use crate::model::parameters::Parameter;
+use crate::plan::Options;
+use crate::scheme::{Float, Scheme};
+use crate::source::Source;
+use crate::{Error, Result};
+use std::collections::HashMap;
+
+/// What the model does with each of the source's tensors, in their order; `None` for one that it does
+/// without. A tied weight that stands twice has one role.
+///
+/// # Errors
+/// As [`Whole::program`].
+pub(super) fn of(whole: &Whole, source: &Source, options: &Options) -> Result<Vec<Option<Role>>> {
+    let places = source.tensors().iter().enumerate();
+    let places: HashMap<&str, usize> = places.map(|(i, t)| (t.name.as_str(), i)).collect();
+    let float = match computes_in(options) {
+        DataType::Float32 => Float::F32,
+        _ => Float::F16,
+    };
+    let storage = |parameter: &Parameter| {
+        let place = places.get(parameter.name.as_str());
+        let place = place.ok_or_else(|| Error::bug(&parameter.name, "no tensor of the source"))?;
+        Ok(Storage::planned(Scheme::Float(float), &parameter.shape, *place))
+    };
+    let storages = whole.parameters.iter().map(storage).collect::<Result<_>>()?;
+    let program = whole.program(storages, options, computes_in(options))?.program;
+    let mut roles: Vec<Option<Role>> = vec![None; places.len()];
+    for function in program.functions.values() {
+        for (id, role) in function.roles() {
+            let constant = function.value(id).constant.as_ref();
+            let Some(weight) = constant.and_then(|constant| constant.as_weight()) else { continue };
+            for (_, operand) in weight.storage.operands() {
+                if let Data::Later(slot) = operand.data {
+                    roles[slot.tensor].get_or_insert_default().extend(role.clone());
+                }
+            }
+        }
+    }
+    for [copy, of] in &whole.copies {
+        if let (Some(&copy), Some(&of)) = (places.get(copy.as_str()), places.get(of.as_str())) {
+            roles[copy] = roles[of].clone();
+        }
+    }
+    Ok(roles)
+}
