@@ -4,8 +4,12 @@
 mod bench;
 
 use bench::Bench;
+use sha2::Digest;
 use std::fs;
 use std::path::Path;
+use twolane::formats::mil::Model;
+use twolane::formats::mlpackage::{MODEL_PATH, WEIGHT_BIN_PATH};
+use twolane::report::Provenance;
 
 fn tiny(name: &str) -> String {
     format!("{}/fixtures/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -17,6 +21,9 @@ fn with_model(name: &str) -> Bench {
     fs::create_dir(bench.path("model")).unwrap();
     for entry in fs::read_dir(tiny(name)).unwrap() {
         let entry = entry.unwrap();
+        if entry.path().is_dir() {
+            continue;
+        }
         fs::copy(entry.path(), bench.path("model").join(entry.file_name())).unwrap();
     }
     bench
@@ -138,21 +145,23 @@ fn a_prompt_needs_a_tokenizer_and_room() {
     assert_eq!(refused.code, 2);
 }
 
-/// Every file of the package in an output folder, by its path in it.
-fn package_files(bench: &Bench, out: &str, name: &str) -> Vec<(&'static str, Vec<u8>)> {
+/// The package in an output folder: its model without what it says of its own making, its weights,
+/// and the runs that it tells of. (The manifest's identifiers follow from the model.)
+fn package_parts(bench: &Bench, out: &str, name: &str) -> (Model, Vec<u8>, Vec<Provenance>) {
     let dir = bench.path(out).join(name);
-    let read = |path: &'static str| (path, fs::read(dir.join(path)).unwrap());
-    [
-        "Manifest.json",
-        "Data/com.apple.CoreML/model.mlmodel",
-        "Data/com.apple.CoreML/weights/weight.bin",
-    ]
-    .map(read)
-    .into()
+    let model = fs::read(dir.join(MODEL_PATH)).unwrap();
+    let mut model = Model::parse(&model).unwrap();
+    let metadata = model.description.as_mut().unwrap().metadata.as_mut().unwrap();
+    let runs = Provenance::read(&metadata.user_defined);
+    let told = metadata.user_defined.len();
+    let of_runs = ["twolane.version", "twolane.options", "twolane.sources"];
+    metadata.user_defined.retain(|key, _| !of_runs.iter().any(|start| key.starts_with(start)));
+    assert_eq!(told - metadata.user_defined.len(), 3 * runs.len());
+    (model, fs::read(dir.join(WEIGHT_BIN_PATH)).unwrap(), runs)
 }
 
 #[test]
-fn a_package_becomes_what_its_source_becomes_byte_for_byte() {
+fn a_package_becomes_what_its_source_becomes_but_for_its_provenance() {
     let bench = Bench::new();
     let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
     let name = "stdlib-llama.mlpackage";
@@ -169,18 +178,86 @@ fn a_package_becomes_what_its_source_becomes_byte_for_byte() {
         run(&[&model, "--scheme", scheme, "--target", target, "-o", "direct", "--force"]);
         let float = bench.path("float").join(name).display().to_string();
         run(&[&float, "--scheme", scheme, "-o", "through", "--force"]);
-        let (direct, through) =
-            (package_files(&bench, "direct", name), package_files(&bench, "through", name));
-        for ((path, direct), (_, through)) in direct.iter().zip(&through) {
-            assert!(direct == through, "{target} {scheme}: {path} differs");
-        }
+        let [float, direct, through] =
+            ["float", "direct", "through"].map(|out| package_parts(&bench, out, name));
+        assert!(direct.0 == through.0, "{target} {scheme}: the model differs");
+        assert!(direct.1 == through.1, "{target} {scheme}: the weights differ");
+        assert_eq!(direct.2[0].sources, float.2[0].sources);
+        let [first, second] = &through.2[..] else { panic!("{:?}", through.2) };
+        assert_eq!(*first, float.2[0], "a package keeps what it said");
+        let sources: Vec<_> = second.sources.iter().map(|source| source.name.as_str()).collect();
+        let paths = [WEIGHT_BIN_PATH, MODEL_PATH].map(|path| format!("{name}/{path}"));
+        assert_eq!(sources, paths);
+        assert!(second.options.starts_with(&format!("--scheme {scheme} ")), "{}", second.options);
+        assert!(second.options.contains(&format!("--target {target}")), "{}", second.options);
     }
     // What is compressed stays as it is.
     let through = bench.path("through").join(name).display().to_string();
     run(&[&through, "--scheme", "palette-2", "-o", "again"]);
-    let (once, twice) =
-        (package_files(&bench, "through", name), package_files(&bench, "again", name));
-    assert!(once == twice, "nothing was left to compress");
+    let [once, twice] = ["through", "again"].map(|out| package_parts(&bench, out, name));
+    assert!((once.0, once.1) == (twice.0, twice.1), "nothing was left to compress");
+    assert_eq!(twice.2.len(), 3);
+}
+
+#[test]
+fn a_package_says_which_files_and_options_made_it_and_under_which_terms() {
+    let bench = with_model("sentence-bert");
+    let card = "---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n";
+    fs::write(bench.path("model/README.md"), card).unwrap();
+    let pooling = bench.path("model/1_Pooling");
+    fs::create_dir(&pooling).unwrap();
+    let stored = format!("{}/1_Pooling/config.json", tiny("sentence-bert"));
+    fs::copy(stored, pooling.join("config.json")).unwrap();
+    let rule = "layer.0|x y=palette-4";
+    let words = ["model", "-o", "q", "-q", "--sha256", "--rule", rule, "--to", "mlpackage"];
+    assert_eq!(bench.run(&words).code, 0);
+    let shown = bench.json(&["inspect", "q/model.mlpackage"]);
+    assert_eq!(shown["license"], "apache-2.0");
+    assert_eq!(shown["description"], "bert, 3 layers; main, context 20");
+    let [run] = &shown["provenance"].as_array().unwrap()[..] else { panic!("{shown}") };
+    let options = "--scheme linear-int8 --rule 'layer.0|x y=palette-4' --min-elements 2048 \
+                   --clip mse --non-finite error --target ios18 --unit gpu";
+    assert_eq!(run["options"], options);
+    assert_eq!(run["version"], concat!("twolane ", env!("CARGO_PKG_VERSION")));
+    let sources = run["sources"].as_array().unwrap();
+    let names: Vec<_> = sources.iter().map(|source| source["name"].as_str().unwrap()).collect();
+    let all = [
+        "model.safetensors",
+        "config.json",
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+        "README.md",
+    ];
+    assert_eq!(names, all);
+    for source in sources {
+        let name = source["name"].as_str().unwrap();
+        let bytes = fs::read(bench.path("model").join(name)).unwrap();
+        assert_eq!(source["bytes"], bytes.len(), "{name}");
+        assert_eq!(source["blake3"], blake3::hash(&bytes).to_hex().as_str(), "{name}");
+        assert_eq!(source["sha256"], format!("{:x}", sha2::Sha256::digest(&bytes)), "{name}");
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.path("q/report.json")).unwrap()).unwrap();
+    assert_eq!(report["inputs"], run["sources"], "the report says the same");
+    let text = bench.run(&["inspect", "q/model.mlpackage"]).out;
+    let hash = sources[5]["blake3"].as_str().unwrap();
+    for line in [
+        "license: apache-2.0\n".to_owned(),
+        format!("by twolane {}: {options}\n", env!("CARGO_PKG_VERSION")),
+        format!("  from README.md, {} bytes, blake3 {hash}\n", card.len()),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+
+    // The same from another place: no path went in.
+    fs::rename(bench.path("model"), bench.path("elsewhere")).unwrap();
+    fs::create_dir(bench.path("deep")).unwrap();
+    fs::rename(bench.path("elsewhere"), bench.path("deep/model")).unwrap();
+    let words = [&["deep/model"], &words[1..2], &["again"], &words[3..]].concat();
+    assert_eq!(bench.run(&words).code, 0);
+    let model = |out: &str| fs::read(bench.path(out).join("model.mlpackage").join(MODEL_PATH));
+    assert_eq!(model("q").unwrap(), model("again").unwrap());
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub(super) fn lay_out(source: &Source, plan: &mut Plan, subject: &Subject) -> Re
     let stem = source.stem();
     for output in plan.options.outputs.clone() {
         match output {
-            Output::Mlpackage => package::add(&mut files, stem, plan, subject)?,
+            Output::Mlpackage => package::add(&mut files, source, plan, subject)?,
             Output::Metal => add_metal(&mut files, stem, source, plan)?,
             Output::Dense => add_dense(&mut files, stem, source, plan)?,
             // With the package, whose functions are recorded.

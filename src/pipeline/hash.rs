@@ -21,6 +21,14 @@ pub(super) struct Hashes {
     pub(super) sha256: Option<String>,
 }
 
+impl Hashes {
+    /// What stands for hashes before they are known, as long as they.
+    pub(super) fn unknown(sha256: bool) -> Self {
+        let zeros = || "0".repeat(64);
+        Self { blake3: zeros(), sha256: sha256.then(zeros) }
+    }
+}
+
 impl<'a> InputHash<'a> {
     /// Hashes of these files; SHA-256 as well if asked for, which takes one core much longer.
     pub(super) fn new(files: Vec<&'a [u8]>, sha256: bool) -> Self {

@@ -11,6 +11,7 @@
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `beside` | the tokenizer and its like, which go with a whole model |
 //! | `golden` | recorded inputs and outputs of the package's functions |
+//! | `provenance` | what a package says of its own making |
 //! | `sink` | one such place |
 //! | `budget` | how much memory the run will take |
 //! | `run` | windows of tensors through quantizers into sinks |
@@ -29,6 +30,7 @@ mod hash;
 pub mod output;
 mod package;
 mod prepare;
+mod provenance;
 mod roles;
 mod run;
 mod scan;

@@ -4,6 +4,7 @@ use super::bytes::param_bytes;
 use super::files::{Files, bits, float_of};
 use super::golden;
 use super::output::Transaction;
+use super::provenance;
 use super::sink::{Content, Sink};
 use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
@@ -14,8 +15,10 @@ use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
 use crate::plan::{Options, Output, Plan};
 use crate::quantize::Params;
+use crate::report::InputFile;
+use crate::report::provenance::{SOURCES, sources_text};
 use crate::scheme::{Float, Scheme};
-use crate::source::Constant;
+use crate::source::{Constant, Source};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -52,14 +55,21 @@ pub(super) enum Subject {
 ///
 /// # Errors
 /// As [`layer_package()`], [`Whole::program`] and [`lower()`].
-pub(super) fn add(files: &mut Files, stem: &str, plan: &mut Plan, subject: &Subject) -> Result<()> {
+pub(super) fn add(
+    files: &mut Files,
+    source: &Source,
+    plan: &mut Plan,
+    subject: &Subject,
+) -> Result<()> {
+    let stem = source.stem();
     let places: Vec<usize> =
         (0..plan.tensors.len()).filter(|&i| plan.tensors[i].storage.is_some()).collect();
-    let program = match subject {
+    let mut program = match subject {
         Subject::Layers => layer_program(plan, &places)?,
         Subject::Whole(whole) => model_program(plan, whole)?,
         Subject::Program { program, constants } => compressed_program(plan, program, constants),
     };
+    provenance::enter(&mut program.metadata, source, plan, subject);
     let lowered = lower(&program, plan.options.target)?;
 
     let folder = format!("{stem}.mlpackage");
@@ -194,7 +204,7 @@ impl Package {
         self.lowered.small().map(|slot| slot.tensor)
     }
 
-    /// Writes the model, its smallest parameters filled in.
+    /// Writes the model, its smallest parameters and what is now known of the inputs filled in.
     ///
     /// # Errors
     /// [`Error::Bug`] where the parameters of a tensor are missing or the size is not the planned
@@ -203,6 +213,7 @@ impl Package {
         &self,
         transaction: &Transaction,
         plan: &Plan,
+        inputs: &[InputFile],
         params: impl Fn(usize) -> Option<&'p Params>,
     ) -> Result<()> {
         let mut lowered = self.lowered.clone();
@@ -215,6 +226,9 @@ impl Package {
             };
             lowered.fill(slot, &param_bytes(params, part, bits(operand))?)?;
         }
+        let metadata = lowered.model.description.as_mut().and_then(|d| d.metadata.as_mut());
+        let metadata = metadata.ok_or_else(|| Error::bug(&self.path, "it has no metadata"))?;
+        metadata.user_defined.insert(SOURCES.into(), sources_text(inputs));
         let model = lowered.model.to_bytes();
         if model.len() as u64 != self.bytes {
             return Err(Error::bug(&self.path, "its size is not the planned one"));

@@ -6,7 +6,7 @@ use super::hash::InputHash;
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::package::Subject;
 use super::run::{self, Task, Tensor, Work};
-use super::{Progress, budget, roles, scan, summary, window};
+use super::{Progress, budget, provenance, roles, scan, summary, window};
 use crate::formats::mlpackage;
 use crate::graph::Role;
 use crate::model::Whole;
@@ -18,6 +18,7 @@ use crate::scheme::Scheme;
 use crate::source::{Package, Source, SourceTensor};
 use crate::target::Target;
 use crate::{Error, Result};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -130,12 +131,13 @@ impl Job {
             golden.record(&self.source, &out, progress)?;
         }
         progress.finish();
+        let inputs = provenance::inputs(&self.source, hash.into_hashes());
         if let Some(package) = &self.files.package {
             let params = |i: usize| outcomes[i].params.as_ref();
-            package.write(&transaction, &self.plan, params)?;
+            package.write(&transaction, &self.plan, &inputs, params)?;
         }
         self.files.beside.write(&transaction)?;
-        let report = summary::report(&self.plan, &self.source, hash.into_hashes(), outcomes);
+        let report = summary::report(&self.plan, inputs, outcomes);
         transaction.write(REPORT, report.to_json().as_bytes())?;
         self.files.verify(&out)?;
         transaction.commit()?;
@@ -219,7 +221,10 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
     }
     let mut source = Source::open(input)?;
     let mut warnings = Vec::new();
-    let whole = whole(&source, &options, &mut warnings)?;
+    let whole = whole(&mut source, &options, &mut warnings)?;
+    if options.outputs.contains(&Output::Mlpackage) {
+        source.read_terms()?;
+    }
     let Some(whole) = whole else {
         return Ok(Opened { source, subject: Subject::Layers, options, roles: vec![], warnings });
     };
@@ -235,13 +240,19 @@ pub fn is_package(path: &Path) -> bool {
 }
 
 /// The model that a `config.json` beside the weights describes, if the package is to hold it.
-fn whole(source: &Source, options: &Options, warnings: &mut Vec<String>) -> Result<Option<Whole>> {
+fn whole(
+    source: &mut Source,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Whole>> {
     if options.model.layer_package || !options.outputs.contains(&Output::Mlpackage) {
         return Ok(None);
     }
     let Some((path, bytes)) = source.config() else { return Ok(None) };
+    let read = RefCell::new(Vec::new());
     let sentence = Sentence::read(&|name| {
         let found = source.beside(name)?;
+        read.borrow_mut().extend(found.clone());
         Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
     })?;
     let config = Config::parse(&path.display().to_string(), bytes)?.with_sentence(sentence);
@@ -253,7 +264,9 @@ fn whole(source: &Source, options: &Options, warnings: &mut Vec<String>) -> Resu
             "config.json: the model type `{named}` is not known; the package holds one function for \
              each weight matrix"
         ));
+        return Ok(None);
     }
+    source.add_inputs(read.into_inner());
     Ok(whole)
 }
 

@@ -1,28 +1,15 @@
 //! Plan and outcomes → report.
 
-use super::hash::Hashes;
 use super::run::Outcome;
 use crate::plan::{Plan, PlannedTensor};
 use crate::quantize;
 use crate::report::TensorReport;
 use crate::report::{ClipCurve, ClipPoint, ErrorReport, InputFile, OutputFile, Parts, Report};
-use crate::source::Source;
 
 /// The report of a finished run.
-pub(super) fn report(
-    plan: &Plan,
-    source: &Source,
-    hashes: Vec<Hashes>,
-    outcomes: Vec<Outcome>,
-) -> Report {
+pub(super) fn report(plan: &Plan, inputs: Vec<InputFile>, outcomes: Vec<Outcome>) -> Report {
     let mut warnings = plan.warnings.clone();
     warnings.extend(losing_percentiles(plan, &outcomes));
-    let inputs = source.inputs().zip(hashes).map(|((path, bytes), hashes)| InputFile {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        bytes: bytes.len() as u64,
-        blake3: hashes.blake3,
-        sha256: hashes.sha256,
-    });
     let outputs = plan.outputs.iter().map(|output| OutputFile {
         kind: output.kind.to_string(),
         path: output.path.clone(),
@@ -34,7 +21,7 @@ pub(super) fn report(
     };
     Report::new(Parts {
         options,
-        inputs: inputs.collect(),
+        inputs,
         outputs: outputs.collect(),
         tensors: plan.tensors.iter().zip(outcomes).map(|(t, o)| tensor(t, o)).collect(),
         warnings,

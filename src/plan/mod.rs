@@ -9,6 +9,7 @@
 //! | [`Plan`] | the outcome, printed by `--dry-run` and obeyed by the run |
 //! | [`memory`] | the estimate of peak memory |
 //! | `table` | the plan as people read it |
+//! | `words` | options in the words of the command line |
 
 pub mod fit;
 pub mod memory;
@@ -16,6 +17,7 @@ mod options;
 pub mod policy;
 mod rules;
 mod table;
+mod words;
 
 pub use options::{Kv, ModelOptions, NonFinite, Options, Output, PrefillLogits, Unit, UnknownWord};
 pub use policy::Chosen;

@@ -10,17 +10,20 @@
 //! | `read` | the way back from a file that anybody may have made |
 //! | `text` | the table, worst first; one tensor with its plots; CSV |
 //! | [`model`] | what a package holds |
+//! | [`provenance`] | where it comes from, as its metadata says |
 //! | [`validation`] | what a validation found |
 //! | [`outputs`] | what a run of a function gave |
 
 pub mod model;
 pub mod outputs;
+pub mod provenance;
 mod read;
 mod text;
 pub mod validation;
 
 pub use model::Model;
 pub use outputs::Outputs;
+pub use provenance::Provenance;
 pub use read::locate;
 pub use validation::Validation;
 
@@ -60,7 +63,7 @@ pub struct Report {
 /// One file that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// The file's name, without its folder.
+    /// The file's name in the input's folder, `1_Pooling/config.json`.
     pub name: String,
     /// Its size.
     pub bytes: u64,

@@ -1,6 +1,6 @@
 //! The floating-point constants of a package as a checkpoint: each is a tensor in its blob file.
 
-use super::{Package, Source, SourceFile, SourceTensor};
+use super::{Package, Source, SourceFile, SourceTensor, Terms};
 use crate::formats::safetensors::Dtype;
 use crate::graph::weight::{Bytes, Data, Operand, Storage};
 use crate::graph::{DataType, Role, ValueId};
@@ -82,6 +82,8 @@ impl Source {
             by_name,
             index: Some((package.model.clone(), model)),
             config: None,
+            beside: Vec::new(),
+            terms: Terms::default(),
             made: Default::default(),
         };
         Ok((source, constants))

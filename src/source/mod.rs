@@ -17,17 +17,20 @@
 //! | `find` | which files a path means |
 //! | `package` | an .mlpackage as a program |
 //! | `shards` | whether those files fit together |
+//! | `terms` | who made a model and under which terms, where its folder says so |
 
 mod constants;
 mod derived;
 mod find;
 mod package;
 mod shards;
+mod terms;
 #[cfg(test)]
 mod tests;
 
 pub use constants::Constant;
 pub use package::Package;
+pub use terms::Terms;
 
 use crate::map::Map;
 use crate::tensor::{FloatType, Weights};
@@ -52,6 +55,10 @@ pub struct Source {
     index: Option<(PathBuf, Vec<u8>)>,
     /// The `config.json` beside the files, if there is one.
     config: Option<(PathBuf, Vec<u8>)>,
+    /// Other small files of the folder that were read for the model, by path.
+    beside: Vec<(PathBuf, Vec<u8>)>,
+    /// What is stated of the model.
+    terms: Terms,
     /// The bytes of derived tensors, once they are made.
     made: OnceLock<Map>,
 }
@@ -113,7 +120,8 @@ impl Source {
         let index = index.map(|found| (found.path, found.bytes));
         let config = find::config(&folder)?;
         let made = OnceLock::new();
-        Ok(Self { stem, folder, files, tensors, by_name, index, config, made })
+        let (beside, terms) = (Vec::new(), Terms::default());
+        Ok(Self { stem, folder, files, tensors, by_name, index, config, beside, terms, made })
     }
 
     /// The name for outputs: a file's name without its ending; a folder's name, also for an index
@@ -146,12 +154,25 @@ impl Source {
         find::beside(&self.folder, name)
     }
 
+    /// Counts small files [beside](Source::beside) the weights among the inputs.
+    pub fn add_inputs(&mut self, read: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) {
+        self.beside.extend(read);
+    }
+
     /// Every file that was read, with its bytes: [`Source::files`] in their order, then the index, then
-    /// the configuration.
+    /// the configuration, then what else was read of the folder.
     pub fn inputs(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         let files = self.files.iter().map(|file| (file.path(), file.bytes()));
         let index = self.index.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice()));
-        files.chain(index).chain(self.config())
+        let beside = self.beside.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice()));
+        files.chain(index).chain(self.config()).chain(beside)
+    }
+
+    /// An input's name in the folder, the same wherever the folder lies.
+    pub fn name_of(&self, input: &Path) -> String {
+        let name = input.strip_prefix(&self.folder).ok();
+        let name = name.or_else(|| input.file_name().map(Path::new)).unwrap_or(input);
+        name.to_string_lossy().into_owned()
     }
 
     /// All tensors, by file and by offset within it. The order depends on the files alone.

@@ -13,6 +13,7 @@ mod text;
 
 pub use storage::storage_word;
 
+use super::Provenance;
 use crate::graph::weight::{Storage, Weight};
 use crate::graph::{ColorSpace, Feature, Function, Program, Sizes, ValueType, macs};
 use crate::target::Target;
@@ -33,6 +34,10 @@ pub struct Model {
     pub author: String,
     /// Its own version.
     pub version: String,
+    /// The terms that it is under.
+    pub license: String,
+    /// The runs of this program that made it, the first one first.
+    pub provenance: Vec<Provenance>,
     /// Its functions; the default one first.
     pub functions: Vec<FunctionReport>,
 }
@@ -108,6 +113,8 @@ impl Model {
             description: program.metadata.description.clone(),
             author: program.metadata.author.clone(),
             version: program.metadata.version.clone(),
+            license: program.metadata.license.clone(),
+            provenance: Provenance::read(&program.metadata.user),
             functions: functions.into_iter().map(report).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! The tables of a model.
 
 use super::{FeatureReport, FunctionReport, Model};
+use crate::report::{InputFile, Provenance};
 use crate::text::{Column, Table, exact_size, grouped, printable, shape, size};
 use std::fmt::Write;
 
@@ -12,12 +13,19 @@ impl Model {
             1 => format!("ML Program for {ios} ({macos})\n"),
             n => format!("ML Program for {ios} ({macos}), {n} functions\n"),
         };
-        for (what, text) in
-            [("", &self.description), ("author: ", &self.author), ("version: ", &self.version)]
-        {
+        let texts = [
+            ("", &self.description),
+            ("author: ", &self.author),
+            ("version: ", &self.version),
+            ("license: ", &self.license),
+        ];
+        for (what, text) in texts {
             if !text.is_empty() {
                 let _ = writeln!(out, "{what}{}", printable(text));
             }
+        }
+        for run in &self.provenance {
+            out.push_str(&run.to_text());
         }
         for function in &self.functions {
             out.push('\n');
@@ -32,6 +40,21 @@ impl Model {
     /// Never: every value has a form in JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings, numbers and maps") + "\n"
+    }
+}
+
+impl Provenance {
+    /// `by twolane 0.1.0: --scheme ...`, and the files below.
+    fn to_text(&self) -> String {
+        let mut out = format!("by {}: {}\n", printable(&self.version), printable(&self.options));
+        for InputFile { name, bytes, blake3, sha256 } in &self.sources {
+            let (name, blake3) = (printable(name), printable(blake3));
+            let _ = writeln!(out, "  from {name}, {} bytes, blake3 {blake3}", grouped(*bytes));
+            if let Some(sha256) = sha256 {
+                let _ = writeln!(out, "    sha256 {}", printable(sha256));
+            }
+        }
+        out
     }
 }
 
