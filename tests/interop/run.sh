@@ -67,6 +67,9 @@ for name in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longro
     model $name --scheme palette-6 --unit ane --kv io --argmax --target $target --context 48 --prefill-chunk 8
   done
 done
+for name in bert-prefix roberta sentence-bert vit resnet-basic; do
+  model $name --scheme linear-int8 --unit ane
+done
 for name in bert bert-prefix roberta distilbert sentence-bert sentence-roberta; do
   for target in ios16 ios18; do
     model $name --scheme linear-int8 --target $target
