@@ -15,7 +15,8 @@ use crate::{Error, Result};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
-/// Tokens by which texts are padded: the function is prepared once for each length.
+/// Tokens by which texts are padded where they may have any length: the function is prepared once for
+/// each.
 const STRIDE: usize = 32;
 
 /// Outputs that are vectors of a text, the best first.
@@ -31,6 +32,8 @@ pub struct Embedder {
     /// The output that is the vector.
     vector: &'static str,
     context: usize,
+    /// Texts are padded to a multiple of so many tokens.
+    stride: usize,
     backend: Box<dyn Backend>,
     /// The function by the lengths of texts.
     lengths: BTreeMap<usize, Box<dyn Prepared>>,
@@ -52,8 +55,8 @@ impl Embedder {
         backend: Box<dyn Backend>,
     ) -> Result<Self> {
         let wrong = |found: String, remedy: &str| Error::input("the package", found, remedy);
-        let mut encoders = candidates.into_iter().filter_map(|f| Some((f, context(f)?)));
-        let Some((function, context)) = encoders.next() else {
+        let mut encoders = candidates.into_iter().filter_map(|f| Some((f, lengths(f)?)));
+        let Some((function, [context, stride])) = encoders.next() else {
             return Err(wrong(
                 format!("no function takes {IDS} [1, T] with an {MASK} beside it"),
                 "give the package of an encoder; a language model's is for `quantize generate`",
@@ -69,7 +72,7 @@ impl Embedder {
             ));
         };
         let (function, lengths) = (function.clone(), BTreeMap::new());
-        Ok(Self { function, vector, context, backend, lengths })
+        Ok(Self { function, vector, context, stride, backend, lengths })
     }
 
     /// How long a text may be, in tokens.
@@ -97,7 +100,7 @@ impl Embedder {
                 "{count} tokens are more than the {context} that the package takes; shorten the text"
             )));
         }
-        let length = count.next_multiple_of(STRIDE).min(context);
+        let length = count.next_multiple_of(self.stride).min(context);
         let row = |value: &dyn Fn(usize) -> i32| {
             let values = ArrayD::from_shape_fn(vec![1, length], |at| value(at[1]));
             Tensor::int(DataType::Int32, values)
@@ -137,9 +140,10 @@ impl Embedder {
     }
 }
 
-/// The longest text of an encoder's function; `None` for any other function.
-fn context(function: &Function) -> Option<usize> {
-    let mut context = None;
+/// The longest text of an encoder's function, and what lengths are a multiple of, which is the same
+/// where it takes one length only; `None` for any other function.
+fn lengths(function: &Function) -> Option<[usize; 2]> {
+    let mut lengths = None;
     let mut masked = false;
     for feature in &function.inputs {
         let value = function.value(feature.value);
@@ -149,15 +153,18 @@ fn context(function: &Function) -> Option<usize> {
         }
         match value.name.as_str() {
             IDS => {
-                let Sizes::Ranges(ranges) = &feature.sizes else { return None };
-                context = ranges.get(1).map(|range| range.high);
+                lengths = match &feature.sizes {
+                    Sizes::Ranges(ranges) => ranges.get(1).map(|range| [range.high, STRIDE]),
+                    Sizes::Fixed => ty.shape().map(|shape| [shape[1]; 2]),
+                    Sizes::Enumerated(_) => None,
+                };
             }
             MASK => masked = true,
             TYPES => {}
             _ => return None,
         }
     }
-    context.filter(|_| masked)
+    lengths.filter(|[context, _]| masked && *context > 0)
 }
 
 /// The cosine of the angle between two vectors of one length; 0 where one of them is zero.

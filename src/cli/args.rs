@@ -147,7 +147,8 @@ pub(crate) struct Convert {
     /// head of the others, or all [default: last]
     #[arg(long, value_name = "ROWS", help_heading = "Models")]
     pub(crate) prefill_logits: Option<PrefillLogits>,
-    /// The hardware that its operations suit: ane, gpu or cpu [default: gpu]
+    /// The hardware that its operations suit: gpu, ane (channels first, 1x1 convolutions, one fixed
+    /// shape), or cpu, which is as gpu [default: gpu]
     #[arg(long, value_name = "UNIT", help_heading = "Models")]
     pub(crate) unit: Option<Unit>,
     /// Where it keeps keys and values: state (from ios18 on), with --unit ane also io: as inputs and

@@ -37,8 +37,8 @@ pub enum Style {
     /// GPU and CPU: hidden values `[1, T, C]`, linear layers, fused attention.
     #[default]
     Gpu,
-    /// The Neural Engine: hidden values `[1, C, 1, T]`, 1x1 convolutions, attention by key head; see
-    /// [`mod@super::decoder::ane`].
+    /// The Neural Engine: hidden values `[1, C, 1, T]` of fixed shape, 1x1 convolutions, attention by key
+    /// head; see [`mod@super::decoder::ane`].
     Ane,
 }
 

@@ -3,10 +3,10 @@
 use super::architectures::{self, Model};
 use super::config::Config;
 use super::decoder::{self, Decoder};
-use super::emit::Weights;
+use super::emit::{Style, Weights};
 use super::encoder::{self, Encoder};
 use super::parameters::{Checkpoint, Parameter};
-use super::vision::{self, Body, Vision};
+use super::vision::{self, Vision};
 use crate::graph::weight::Storage;
 use crate::graph::{DataType, Program};
 use crate::plan::{Kv, ModelOptions, Options, PrefillLogits, Unit};
@@ -118,10 +118,7 @@ impl Whole {
                 decoder.longest
             ));
         }
-        let style = match options.model.unit {
-            Unit::Ane => decoder::Style::Ane,
-            Unit::Gpu | Unit::Cpu => decoder::Style::Gpu,
-        };
+        let style = style(options, float)?;
         let kv = caches(options, float)?;
         let prefill_chunk = options.model.prefill_chunk.min(context / 2).max(1);
         let built = decoder::Options {
@@ -157,14 +154,11 @@ impl Whole {
             }
             (None, _) => "main, without states".into(),
         };
-        let unit = match style {
-            decoder::Style::Ane => " for the Neural Engine",
-            decoder::Style::Gpu => "",
-        };
         let words = format!(
-            "{}, {} layers{unit}; {form}, context {context}",
+            "{}, {} layers{}; {form}, context {context}",
             self.model_type,
-            decoder.layers.len()
+            decoder.layers.len(),
+            suited(style)
         );
         Ok(Built { program, words, notes })
     }
@@ -182,16 +176,13 @@ impl Whole {
             return Err(Error::Usage(found.into()));
         }
         refuse_of_decoders(asked, "a classifier of images")?;
-        // Convolutions over images are what the Neural Engine takes as they are.
-        if options.model.unit == Unit::Ane && matches!(vision.body, Body::Vit(_)) {
-            return Err(no_ane_style());
-        }
-        let built = vision::Options { float, target: options.target };
+        let style = style(options, float)?;
+        let built = vision::Options { style, float, target: options.target };
         let mut program = vision::build(vision, weights, &built)?;
         let about = &mut program.metadata.user;
         about.insert(MODEL_TYPE.into(), self.model_type.clone());
         about.insert(LABELS.into(), serde_json::json!(vision.labels).to_string());
-        let words = format!("{}, {}", self.model_type, vision.body.words());
+        let words = format!("{}{}, {}", self.model_type, suited(style), vision.body.words(style));
         Ok(Built { program, words, notes: Vec::new() })
     }
 }
@@ -204,12 +195,10 @@ impl Whole {
         options: &Options,
         float: DataType,
     ) -> Result<Built> {
-        if options.model.unit == Unit::Ane {
-            return Err(no_ane_style());
-        }
         refuse_of_decoders(&options.model, "an encoder")?;
+        let style = style(options, float)?;
         let context = options.model.context.unwrap_or(encoder.longest);
-        let built = encoder::Options { float, target: options.target, context };
+        let built = encoder::Options { style, float, target: options.target, context };
         let mut program = encoder::build(encoder, weights, &built)?;
         let about = &mut program.metadata.user;
         about.insert(MODEL_TYPE.into(), self.model_type.clone());
@@ -222,18 +211,42 @@ impl Whole {
                 about.insert(PROMPT.into(), prompt.clone());
             }
         }
+        let mut notes = Vec::new();
+        if style == Style::Ane && options.model.context.is_none() {
+            notes.push(format!(
+                "the Neural Engine compiles for one shape: every text costs as much as one of {context} \
+                 tokens; --context N chooses"
+            ));
+        }
         let layers = encoder.layers.len();
-        let words = format!("{}, {layers} layers; main, context {context}", self.model_type);
-        Ok(Built { program, words, notes: Vec::new() })
+        let words = format!(
+            "{}, {layers} layers{}; main, context {context}",
+            self.model_type,
+            suited(style)
+        );
+        Ok(Built { program, words, notes })
     }
 }
 
-fn no_ane_style() -> Error {
-    Error::Usage(
-        "--unit ane: of transformers, only decoders are written for the Neural Engine; leave it out, \
-         and Core ML places the package itself"
-            .into(),
-    )
+/// The style that suits the unit of the options.
+fn style(options: &Options, float: DataType) -> Result<Style> {
+    match options.model.unit {
+        Unit::Gpu | Unit::Cpu => Ok(Style::Gpu),
+        Unit::Ane if float == DataType::Float16 => Ok(Style::Ane),
+        Unit::Ane => Err(Error::Usage(
+            "--unit ane beside --scheme float32: the Neural Engine computes in FP16; use float16, or \
+             --unit gpu"
+                .into(),
+        )),
+    }
+}
+
+/// A style in words, behind what suits it.
+fn suited(style: Style) -> &'static str {
+    match style {
+        Style::Ane => " for the Neural Engine",
+        Style::Gpu => "",
+    }
 }
 
 /// Words that say something of a language model alone.
@@ -273,11 +286,6 @@ fn last_row(options: &Options, kv: Option<Kv>) -> Result<bool> {
 fn caches(options: &Options, float: DataType) -> Result<Option<Kv>> {
     let can = options.target >= Target::Ios18 && float == DataType::Float16;
     match (options.model.unit, options.model.kv) {
-        (Unit::Ane, _) if float != DataType::Float16 => Err(Error::Usage(
-            "--unit ane beside --scheme float32: the Neural Engine computes in FP16; use float16, or \
-             --unit gpu"
-                .into(),
-        )),
         (_, Some(Kv::State)) if !can => Err(Error::Usage(format!(
             "--kv state: states hold FP16 and came with ios18, but the package is for {} and computes \
              in {float}",

@@ -7,7 +7,7 @@ use twolane::graph::{DataType, Function, Program};
 use twolane::model::Whole;
 use twolane::model::architectures::Model;
 use twolane::model::config::Config;
-use twolane::model::emit::Weights;
+use twolane::model::emit::{Style, Weights};
 use twolane::model::encoder::{self, Options, Sentence};
 use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensors};
 use twolane::source::Source;
@@ -23,8 +23,8 @@ const ENCODERS: [(&str, &[&str]); 6] = [
     ("sentence-roberta", &["sentence_embedding"]),
 ];
 
-/// The model in a folder in FP32, for this target.
-fn program(folder: &Path, target: Target) -> Program {
+/// The model in a folder in FP32, for this target; for the Neural Engine, of texts of `fixed` tokens.
+fn program(folder: &Path, target: Target, fixed: Option<usize>) -> Program {
     let source = Source::open(folder).unwrap();
     let sentence = Sentence::read(&|name| {
         let found = source.beside(name)?;
@@ -37,8 +37,11 @@ fn program(folder: &Path, target: Target) -> Program {
     let whole = Whole::describe(&config, tensors, None).unwrap().unwrap();
     let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
     let Model::Encoder(described) = &whole.model else { panic!("no encoder") };
-    let context = described.longest;
-    let options = Options { float: DataType::Float32, target, context };
+    let (style, context) = match fixed {
+        None => (Style::Gpu, described.longest),
+        Some(count) => (Style::Ane, count),
+    };
+    let options = Options { style, float: DataType::Float32, target, context };
     encoder::build(described, &weights, &options).unwrap()
 }
 
@@ -87,7 +90,7 @@ fn hidden_values_and_outputs_are_those_of_transformers_alone_and_padded() {
         let expected = Expected::of(name);
         let (ids, mask) = (expected.ints("input_ids"), expected.ints("attention_mask"));
         for target in [Target::Ios16, Target::Ios18] {
-            let program = program(&folder, target);
+            let program = program(&folder, target, None);
             let function = &program.functions["main"];
             let named: Vec<_> =
                 function.outputs.iter().map(|o| function.value(o.value).name.as_str()).collect();
@@ -123,9 +126,47 @@ fn hidden_values_and_outputs_are_those_of_transformers_alone_and_padded() {
 }
 
 #[test]
+fn channels_first_give_the_same() {
+    const LENGTH: usize = 12;
+    for (name, outputs) in ENCODERS {
+        let expected = Expected::of(name);
+        let (ids, mask) = (expected.ints("input_ids"), expected.ints("attention_mask"));
+        for target in [Target::Ios16, Target::Ios18] {
+            let program = program(&folder(name), target, Some(LENGTH));
+            let function = &program.functions["main"];
+            assert_eq!(function.check(target), [], "{name}");
+            let mut worst = 0.0_f32;
+            for (row, (ids, mask)) in ids.chunks(LENGTH).zip(mask.chunks(LENGTH)).enumerate() {
+                let count = mask.iter().filter(|&&shown| shown == 1).count();
+                let inputs = inputs(function, ids, count);
+                let slow = evaluate(function, &inputs);
+                let mut fast = Tensors::new();
+                let mut prepared = Cpu.prepare(function, &Shapes::new()).unwrap();
+                prepared.run(&inputs, &mut Tensors::new(), &mut fast).unwrap();
+                for &output in outputs {
+                    let want = expected.floats(output).unwrap();
+                    let want = &want[row * want.len() / 2..][..want.len() / 2];
+                    // Positions of padding are anybody's: nobody sees those tokens.
+                    let shown = match output {
+                        "last_hidden_state" => want.len() / LENGTH * count,
+                        _ => want.len(),
+                    };
+                    for got in [&slow[output], &values(&fast[output])] {
+                        assert_eq!(got.len(), want.len(), "{name}, {output}");
+                        worst = worst.max(apart(&got[..shown], &want[..shown]));
+                    }
+                }
+            }
+            println!("{name} {target}: {worst:.1e}");
+            assert!(worst <= 1e-5, "{name} {target}: {worst}");
+        }
+    }
+}
+
+#[test]
 fn what_stands_behind_the_mask_changes_nothing() {
     for (name, outputs) in ENCODERS {
-        let program = program(&folder(name), Target::Ios18);
+        let program = program(&folder(name), Target::Ios18, None);
         let function = &program.functions["main"];
         let text = [5, 17, 60, 33, 8];
         let of = |padding: &[i32]| {

@@ -3,6 +3,7 @@
 use super::{Expected, apart, described, folder, observed, values};
 use twolane::graph::DataType;
 use twolane::model::architectures::Model;
+use twolane::model::emit::Style;
 use twolane::model::vision;
 use twolane::runtime::{Backend, Cpu, Reference, Tensor, Tensors};
 use twolane::target::Target;
@@ -25,7 +26,8 @@ fn what_images_become_is_that_of_transformers() {
         for (target, backend) in
             [(Target::Ios16, &Reference::default() as &dyn Backend), (Target::Ios18, &Cpu)]
         {
-            let built = vision::Options { float: DataType::Float32, target };
+            let float = DataType::Float32;
+            let built = vision::Options { style: Style::Gpu, float, target };
             let program = vision::build(described, &weights, &built).unwrap();
             let function = &program.functions["main"];
             for (i, pixels) in pixels.chunks(image).enumerate() {
@@ -63,4 +65,37 @@ fn what_images_become_is_that_of_transformers() {
         }
     }
     assert!(far.is_empty(), "{far:?}");
+}
+
+#[test]
+fn channels_first_give_the_same() {
+    for (name, side) in [("resnet-basic", 224), ("resnet-bottleneck", 224), ("vit", 32)] {
+        let (whole, weights) = described(&folder(name), None);
+        let Model::Vision(described) = &whole.model else { panic!("{name} sees no images") };
+        let shape = [1, 3, side, side];
+        let pixels = ndarray::ArrayD::from_shape_fn(&shape[..], |at| {
+            let [_, channel, y, x] = [at[0], at[1], at[2], at[3]];
+            ((y * 7 + x * 3 + channel * 11) as f32 * 0.1).sin()
+        });
+        let pixels = Tensor::float(DataType::Float32, pixels);
+        let inputs = Tensors::from([("pixel_values".to_owned(), pixels)]);
+        let shapes = [("pixel_values".to_owned(), shape.to_vec())].into();
+        let outputs = [Style::Gpu, Style::Ane].map(|style| {
+            let float = DataType::Float32;
+            let built = vision::Options { style, float, target: Target::Ios18 };
+            let program = vision::build(described, &weights, &built).unwrap();
+            let function = &program.functions["main"];
+            assert_eq!(function.check(Target::Ios18), [], "{name}");
+            let mut outputs = Tensors::new();
+            let mut prepared = Cpu.prepare(function, &shapes).unwrap();
+            prepared.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();
+            outputs
+        });
+        for (output, want) in &outputs[0] {
+            let got = &outputs[1][output];
+            assert_eq!(got.shape(), want.shape(), "{name}, {output}");
+            let worst = apart(&values(got), &values(want));
+            assert!(worst <= 1e-5, "{name}, {output}: {worst}");
+        }
+    }
 }

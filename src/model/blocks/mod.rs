@@ -7,6 +7,7 @@
 //! | `norm` | [`Norm`] |
 //! | `mlp` | [`Mlp`], [`Activation`] |
 //! | `attention` | [`Attention`]: heads, rotation, scores |
+//! | `tokens` | hidden values as callers see them |
 //!
 //! A block takes and returns hidden values: `[1, T, H]`, or `[1, H, 1, T]` in the style of the Neural
 //! Engine ([`Style`](super::emit::Style)); a convolution, images `[1, C, height, width]`.
@@ -16,12 +17,14 @@ mod conv;
 mod linear;
 mod mlp;
 mod norm;
+mod tokens;
 
 pub(super) use attention::{Angles, Around, MASKED, Memory, attention};
 pub(super) use conv::conv;
 pub(super) use linear::{linear, part};
 pub(super) use mlp::{activation, mlp, softcap};
 pub(super) use norm::norm;
+pub(super) use tokens::{first, hidden, linear_of_one, rows};
 
 use super::parameters::ParameterId;
 

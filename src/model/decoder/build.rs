@@ -208,13 +208,7 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
         let rows = feed.rows_within(e, "positions", table, [decoder.longest, decoder.hidden])?;
         x = e.add("embedded_placed", x, rows)?;
     }
-    match e.style() {
-        Style::Gpu => Ok(x),
-        Style::Ane => {
-            let x = e.transpose("embedded_channels", x, &[0, 2, 1])?;
-            e.reshape("embedded_hidden", x, &[1, decoder.hidden as i32, 1, -1])
-        }
-    }
+    blocks::hidden(e, "embedded", x, decoder.hidden)
 }
 
 /// One row of hidden values: that of an index, or, for the Neural Engine, of a one-hot row.
@@ -241,9 +235,7 @@ fn head(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, name: &str) -> Resul
         if let Some(cap) = decoder.softcap {
             raw = blocks::softcap(e, "logits_capped", raw, cap)?;
         }
-        let raw = e.reshape("logits_columns", raw, &[1, decoder.vocabulary as i32, -1])?;
-        let perm = e.ints(&[0, 2, 1])?;
-        return e.named("transpose", name, &[("x", raw), ("perm", perm)]);
+        return blocks::rows(e, name, raw, decoder.vocabulary);
     }
     let Linear { weight, bias, shape: [inputs, outputs] } = decoder.head;
     let weight = e.weight(weight, &[outputs, inputs])?;

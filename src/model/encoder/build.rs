@@ -3,20 +3,26 @@
 use super::{Classifier, Dense, Encoder, Positions, Types, pool};
 use crate::graph::{DataType, Dim, Program, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{self, Around, MASKED};
-use crate::model::emit::{Emitter, Weights};
+use crate::model::emit::{Emitter, Style, Weights};
 use crate::target::Target;
 use crate::{Error, Result};
 
 /// How an encoder becomes a package.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// For which hardware.
+    pub style: Style,
     /// FP16 or FP32.
     pub float: DataType,
     /// The oldest system that must read it; from ios18 on attention is fused.
     pub target: Target,
-    /// The longest text, in tokens.
+    /// The longest text, in tokens. The Neural Engine, which compiles for one shape, takes every text
+    /// padded to it.
     pub context: usize,
 }
+
+/// The output that holds every token.
+const LAST: &str = "last_hidden_state";
 
 /// Tokens of a text if nobody says how many.
 const USUAL: usize = 64;
@@ -33,10 +39,10 @@ pub fn build(encoder: &Encoder, weights: &Weights, options: &Options) -> Result<
             options.context, encoder.longest
         )));
     }
-    let mut emitter = Emitter::new(weights, options.float);
+    let mut emitter = Emitter::new(weights, options.float).with_style(options.style);
     let e = &mut emitter;
     let feed = Feed::new(e, encoder, options)?;
-    let mut x = embed(e, encoder, &feed)?;
+    let mut x = embed(e, encoder, &feed, options)?;
     let around = Around {
         masks: [(None, feed.hidden)].into(),
         one_row: true,
@@ -53,7 +59,11 @@ pub fn build(encoder: &Encoder, weights: &Weights, options: &Options) -> Result<
         let sum = e.add("mlp_sum", x, y)?;
         if number == last {
             e.enter("");
-            x = blocks::norm(e, "last_hidden_state", sum, &layer.mlp_norm)?;
+            let name = match options.style {
+                Style::Gpu => LAST,
+                Style::Ane => "last_hidden_channels",
+            };
+            x = blocks::norm(e, name, sum, &layer.mlp_norm)?;
         } else {
             x = blocks::norm(e, "mlp_norm", sum, &layer.mlp_norm)?;
         }
@@ -82,6 +92,10 @@ impl Feed {
     fn new(e: &mut Emitter<'_>, encoder: &Encoder, options: &Options) -> Result<Self> {
         let context = options.context;
         let mut input = |name: &str, about: &str| {
+            if options.style == Style::Ane {
+                let ty = TensorType::fixed(DataType::Int32, &[1, context]);
+                return e.input(name, ty, Sizes::Fixed, about);
+            }
             let ty = TensorType::new(DataType::Int32, vec![Dim::Fixed(1), Dim::Flexible]);
             let range = |low, default, high| SizeRange { low, default, high };
             let sizes = Sizes::Ranges(vec![range(1, 1, 1), range(1, context.min(USUAL), context)]);
@@ -92,8 +106,13 @@ impl Feed {
         let given = encoder.types.is_some_and(|types| types.given);
         let about = "0 for tokens of the first text, 1 for those of the second";
         let types = if given { Some(input("token_type_ids", about)?) } else { None };
-        let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
-        let count = e.slice("ids_count", shape, 1, 0, 1..2)?;
+        let count = match options.style {
+            Style::Ane => e.ints(&[context as i32])?,
+            Style::Gpu => {
+                let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
+                e.slice("ids_count", shape, 1, 0, 1..2)?
+            }
+        };
         let float = e.float();
         let shown = e.cast("shown", mask, float)?;
         let (one, far) = (e.number(1.0)?, e.number(MASKED)?);
@@ -104,8 +123,14 @@ impl Feed {
     }
 }
 
-/// Hidden values `[1, T, H]` of the ids: words, types and positions, normed.
-fn embed(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed) -> Result<ValueId> {
+/// Hidden values of the ids: words, types and positions, normed. Rows of tables are gathered and summed
+/// as rows, which Core ML does on the CPU in any style.
+fn embed(
+    e: &mut Emitter<'_>,
+    encoder: &Encoder,
+    feed: &Feed,
+    options: &Options,
+) -> Result<ValueId> {
     let words = e.weight(encoder.words, &[encoder.vocabulary, encoder.hidden])?;
     let mut x = gather(e, "embedded", words, feed.ids)?;
     if let Some(Types { table, rows, .. }) = encoder.types {
@@ -117,15 +142,28 @@ fn embed(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed) -> Result<ValueId>
         };
         x = e.add("embedded_typed", x, types)?;
     }
-    let positions = positions(e, encoder, feed)?;
+    let positions = positions(e, encoder, feed, options)?;
     let x = e.add("embedded_placed", x, positions)?;
+    let x = blocks::hidden(e, "embedded", x, encoder.hidden)?;
     blocks::norm(e, "embedded_norm", x, &encoder.norm)
 }
 
 /// Learned positions of the tokens, `[T, H]` or `[1, T, H]`.
-fn positions(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed) -> Result<ValueId> {
+///
+/// For the Neural Engine they are the first rows of the table, and nothing counts: padding stands behind
+/// the text, and what position it gets is hidden with it.
+fn positions(
+    e: &mut Emitter<'_>,
+    encoder: &Encoder,
+    feed: &Feed,
+    options: &Options,
+) -> Result<ValueId> {
     let Positions { table, rows, padding } = encoder.positions;
     let table = e.weight(table, &[rows, encoder.hidden])?;
+    if options.style == Style::Ane {
+        let first = padding.map_or(0, |padding| padding + 1);
+        return e.slice("positions", table, 2, 0, first..first + options.context);
+    }
     let Some(padding) = padding else {
         let (begin, across) = (e.ints(&[0, 0])?, e.ints(&[encoder.hidden as i32])?);
         let end = e.concat("positions_end", &[feed.count, across], 0)?;
@@ -149,17 +187,18 @@ fn gather(e: &mut Emitter<'_>, name: &str, table: ValueId, rows: ValueId) -> Res
 /// What callers see of the last hidden values.
 fn outputs(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed, x: ValueId) -> Result<()> {
     if let Some(sentence) = &encoder.sentence {
+        let x = blocks::rows(e, "tokens", x, encoder.hidden)?;
         let tokens = pool::Tokens { x, mask: feed.mask, count: feed.count };
         let y = pool::embedding(e, "sentence_embedding", &tokens, encoder.hidden, sentence)?;
         e.builder().output(y, "what the text means, [1, D]");
         return Ok(());
     }
-    e.builder().output(x, "each token in its context, [1, T, H]");
+    let all = blocks::rows(e, LAST, x, encoder.hidden)?;
+    e.builder().output(all, "each token in its context, [1, T, H]");
     if encoder.pooler.is_none() && encoder.classifier.is_none() {
         return Ok(());
     }
-    let first = e.slice("first_token", x, 3, 1, 0..1)?;
-    let first = e.reshape("first", first, &[1, encoder.hidden as i32])?;
+    let first = blocks::first(e, x, encoder.hidden)?;
     let pooled = match &encoder.pooler {
         None => None,
         Some(pooler) => {
@@ -174,13 +213,13 @@ fn outputs(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed, x: ValueId) -> R
             (None, Some(pooled)) => pooled,
             (None, None) => return Err(Error::bug("a classifier", "reads nothing")),
         };
-        let logits = blocks::linear(e, "logits", from, out)?;
+        let logits = blocks::linear_of_one(e, "logits", from, out)?;
         e.builder().output(logits, "scores of the labels, [1, labels]");
     }
     Ok(())
 }
 
 fn dense(e: &mut Emitter<'_>, name: &str, x: ValueId, dense: &Dense) -> Result<ValueId> {
-    let y = blocks::linear(e, &format!("{name}_linear"), x, &dense.linear)?;
+    let y = blocks::linear_of_one(e, &format!("{name}_linear"), x, &dense.linear)?;
     blocks::activation(e, name, y, dense.activation)
 }

@@ -5,7 +5,7 @@ use crate::graph::weight::{Operand, Storage};
 use crate::graph::{DataType, Function, Sizes, TensorType};
 use crate::model::architectures::{self, Model};
 use crate::model::config::Config;
-use crate::model::emit::{Emitter, Weights};
+use crate::model::emit::{Emitter, Style, Weights};
 use crate::model::parameters::{Checkpoint, Parameter};
 use crate::runtime::{Reference, Tensor, Tensors};
 use crate::target::Target;
@@ -95,7 +95,8 @@ fn outputs(parameters: &[Parameter], model: &Model) -> BTreeMap<String, Vec<f32>
         Storage::Dense(Operand::new(DataType::Float32, &parameter.shape, bytes))
     };
     let weights = Weights::new(parameters.to_vec(), parameters.iter().map(storage).collect());
-    let options = Options { float: DataType::Float32, target: Target::Ios18, context: 6 };
+    let (style, float) = (Style::Gpu, DataType::Float32);
+    let options = Options { style, float, target: Target::Ios18, context: 6 };
     let program = build(encoder, &weights, &options).unwrap();
     let mut inputs = Tensors::from([
         ("input_ids".to_owned(), ints(&[3, 4, 5])),

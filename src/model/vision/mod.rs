@@ -13,7 +13,7 @@ pub mod resnet;
 pub mod vit;
 
 use super::blocks::{self, Linear};
-use super::emit::{Emitter, Weights};
+use super::emit::{Emitter, Style, Weights};
 use crate::Result;
 use crate::graph::{DataType, Program, ValueId};
 use crate::target::Target;
@@ -43,6 +43,8 @@ pub enum Body {
 /// How it becomes a package.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// For which hardware.
+    pub style: Style,
     /// FP16 or FP32.
     pub float: DataType,
     /// The oldest system that must read it.
@@ -65,13 +67,13 @@ struct Seen {
 /// # Errors
 /// [`crate::Error::Bug`] for a description that does not hold together.
 pub fn build(vision: &Vision, weights: &Weights, options: &Options) -> Result<Program> {
-    let mut emitter = Emitter::new(weights, options.float);
+    let mut emitter = Emitter::new(weights, options.float).with_style(options.style);
     let e = &mut emitter;
     let seen = match &vision.body {
         Body::Resnet(resnet) => resnet.emit(e)?,
         Body::Vit(vit) => vit.emit(e, options.target >= Target::Ios18)?,
     };
-    let logits = blocks::linear(e, "logits", seen.pooled, &vision.head)?;
+    let logits = blocks::linear_of_one(e, "logits", seen.pooled, &vision.head)?;
     e.builder().output(logits, "scores of the classes, [1, classes]");
     e.builder().output(seen.hidden, seen.about);
     let mut program = Program::single(emitter.finish());
@@ -80,13 +82,16 @@ pub fn build(vision: &Vision, weights: &Weights, options: &Options) -> Result<Pr
 }
 
 impl Body {
-    /// What it is, in words.
-    pub fn words(&self) -> String {
+    /// What it is in this style, in words.
+    pub fn words(&self, style: Style) -> String {
         match self {
             Self::Resnet(resnet) => {
-                let resnet::Sides { low, high, .. } = Resnet::SIDES;
-                let stages = resnet.stages.len();
-                format!("{stages} stages; main, images of {low} to {high} pixels a side")
+                let resnet::Sides { low, default, high } = Resnet::SIDES;
+                let sides = match style {
+                    Style::Gpu => format!("{low} to {high} pixels a side"),
+                    Style::Ane => format!("{default} × {default} pixels"),
+                };
+                format!("{} stages; main, images of {sides}", resnet.stages.len())
             }
             Self::Vit(vit) => {
                 let [height, width] = vit.image;

@@ -8,7 +8,7 @@ use super::{HIDDEN, Seen};
 use crate::Result;
 use crate::graph::{Dim, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{self, Activation, Conv};
-use crate::model::emit::Emitter;
+use crate::model::emit::{Emitter, Style};
 
 /// A residual network.
 #[derive(Clone, Debug)]
@@ -82,12 +82,18 @@ impl Resnet {
 
     fn input(&self, e: &mut Emitter<'_>) -> Result<ValueId> {
         let Sides { low, default, high } = Self::SIDES;
+        let (name, about) = ("pixel_values", "an image, normalized, [1, channels, height, width]");
+        // The Neural Engine compiles for one shape.
+        if e.style() == Style::Ane {
+            let ty = TensorType::fixed(e.float(), &[1, self.channels, default, default]);
+            return e.input(name, ty, Sizes::Fixed, about);
+        }
         let fixed = |size| SizeRange { low: size, default: size, high: size };
         let side = SizeRange { low, default, high };
         let sizes = Sizes::Ranges(vec![fixed(1), fixed(self.channels), side, side]);
         let dims = [Dim::Fixed(1), Dim::Fixed(self.channels), Dim::Flexible, Dim::Flexible];
         let ty = TensorType::new(e.float(), dims.into());
-        e.input("pixel_values", ty, sizes, "an image, normalized, [1, channels, height, width]")
+        e.input(name, ty, sizes, about)
     }
 
     /// The sum of a block, before its activation.

@@ -6,7 +6,7 @@ use super::{HIDDEN, Seen};
 use crate::Result;
 use crate::graph::{Sizes, TensorType, ValueId};
 use crate::model::blocks::{self, Around, Attention, Conv, Mlp, Norm};
-use crate::model::emit::Emitter;
+use crate::model::emit::{Emitter, Style};
 use crate::model::parameters::ParameterId;
 
 /// A vision transformer.
@@ -60,13 +60,17 @@ impl Vit {
             x = e.add("mlp_sum", x, y)?;
         }
         e.enter("");
-        let hidden = blocks::norm(e, HIDDEN, x, &self.norm)?;
-        let first = e.slice("first", hidden, 3, 1, 0..1)?;
-        let pooled = e.reshape("pooled", first, &[1, self.hidden as i32])?;
+        let name = match e.style() {
+            Style::Gpu => HIDDEN,
+            Style::Ane => "last_hidden_channels",
+        };
+        let hidden = blocks::norm(e, name, x, &self.norm)?;
+        let pooled = blocks::first(e, hidden, self.hidden)?;
+        let hidden = blocks::rows(e, HIDDEN, hidden, self.hidden)?;
         Ok(Seen { hidden, about: "what all tokens became, [1, tokens, H]", pooled })
     }
 
-    /// Tokens `[1, T, H]`.
+    /// Hidden values of the patches, with positions.
     fn embed(&self, e: &mut Emitter<'_>) -> Result<ValueId> {
         let [height, width] = self.image;
         let ty = TensorType::fixed(e.float(), &[1, self.channels, height, width]);
@@ -74,11 +78,22 @@ impl Vit {
         let pixels = e.input("pixel_values", ty, Sizes::Fixed, about)?;
         let patches = blocks::conv(e, "patches", pixels, &self.patches)?;
         let (hidden, count) = (self.hidden as i32, self.tokens as i32 - 1);
-        let patches = e.reshape("patches_in_a_row", patches, &[1, hidden, count])?;
-        let patches = e.transpose("patches_as_tokens", patches, &[0, 2, 1])?;
+        // Both are constant: what a style makes of them is formed when the package is compiled.
         let first = e.weight(self.first, &[1, 1, self.hidden])?;
-        let x = e.concat("embedded", &[first, patches], 1)?;
+        let first = blocks::hidden(e, "first_patch", first, self.hidden)?;
         let positions = e.weight(self.positions, &[1, self.tokens, self.hidden])?;
+        let positions = blocks::hidden(e, "positions", positions, self.hidden)?;
+        let x = match e.style() {
+            Style::Gpu => {
+                let patches = e.reshape("patches_in_a_row", patches, &[1, hidden, count])?;
+                let patches = e.transpose("patches_as_tokens", patches, &[0, 2, 1])?;
+                e.concat("embedded", &[first, patches], 1)?
+            }
+            Style::Ane => {
+                let patches = e.reshape("patches_in_a_row", patches, &[1, hidden, 1, count])?;
+                e.concat("embedded", &[first, patches], 3)?
+            }
+        };
         e.add("embedded_placed", x, positions)
     }
 }
