@@ -10,6 +10,7 @@ use std::path::Path;
 use twolane::formats::mil::Model;
 use twolane::formats::mlpackage::{MODEL_PATH, WEIGHT_BIN_PATH};
 use twolane::report::Provenance;
+use twolane::source::Package;
 
 fn tiny(name: &str) -> String {
     format!("{}/fixtures/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -390,6 +391,8 @@ fn a_model_for_the_neural_engine_continues_a_text_as_that_for_the_gpu_does() {
         ("state", &["--unit", "ane"]),
         ("io", &["--unit", "ane", "--kv", "io", "--argmax"]),
         ("ios16", &["--unit", "ane", "--target", "ios16"]),
+        ("swift", &["--names", "swift-transformers"]),
+        ("swift-ios17", &["--names", "swift-transformers", "--target", "ios17"]),
     ] {
         let said = bench.run(&[&[model.as_str(), "-o", out], &common[..], words].concat());
         assert_eq!(said.code, 0, "{}", said.err);
@@ -425,19 +428,40 @@ fn what_the_neural_engine_cannot_is_refused_with_what_would_do() {
         ("llama", &["--unit", "ane", "--scheme", "float32"][..], "computes in FP16"),
         ("llama", &["--kv", "io"], "--kv io belongs to --unit ane"),
         ("llama", &["--unit", "ane", "--kv", "state", "--target", "ios17"], "came with ios18"),
-        ("bert", &["--unit", "ane"], "only decoders are written for the Neural Engine"),
+        ("bert", &["--unit", "ane", "--scheme", "float32"], "computes in FP16"),
         (
             "bert",
             &["--prefill-logits", "last", "--argmax"],
             "--argmax, --prefill-logits: for language",
         ),
-        ("llama", &["--prefill-logits", "last", "--target", "ios17"], "and has no prefill"),
+        ("llama", &["--prefill-logits", "last", "--target", "ios17"], "has no prefill"),
+        ("bert", &["--names", "swift-transformers"], "--names: for language models"),
+        ("llama", &["--names", "swift-transformers", "--unit", "ane"], "choose --unit gpu"),
+        ("llama", &["--names", "swift-transformers", "--prefill-logits", "last"], "has no prefill"),
     ] {
         let refused = bench.run(&[&[tiny(model).as_str(), "-o", "q"], words].concat());
         assert_eq!(refused.code, 2, "{words:?}");
         assert!(refused.err.contains(why), "{words:?}: {}", refused.err);
         assert!(!bench.path("q").exists());
     }
+}
+
+#[test]
+fn the_swift_runtimes_package_is_known_by_its_names_and_scored() {
+    let bench = with_model("qwen3");
+    edit(&bench.path("model/config.json"), "{", r#"{ "_name_or_path": "somebody/qwen3-tiny","#);
+    let names = ["--names", "swift-transformers"];
+    let said = bench.run(&[&["model", "-o", "q", "-q", "--context", "40"], &names[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let inspected = bench.json(&["inspect", "q", "--model"]).to_string();
+    for part in ["inputIds", "causalMask", "keyCache", "valueCache"] {
+        assert!(inspected.contains(part), "{part} in {inspected}");
+    }
+    let model = Package::open(&bench.path("q")).unwrap().program.metadata.user;
+    assert_eq!(model["co.huggingface.exporters.name"], "somebody/qwen3-tiny");
+    let found =
+        bench.json(&["validate", "q", "--against", "model", "--skip-speed", "--min-sqnr", "25"]);
+    assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use twolane::execute::Engine;
-use twolane::plan::{Kv, Lanes, NonFinite, Output, PrefillLogits, Unit};
+use twolane::plan::{FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit};
 use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
@@ -27,6 +27,8 @@ Examples:
       what a language model makes of it
   quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten'
       an encoder's vectors, and how near they are
+  quantize --scheme palette-4,group:16 --names swift-transformers model/
+      a language model as Hugging Face's Swift runtime loads it
 
 Schemes:
   linear-int8, linear-int4    w ~ scale * (code - zero point)
@@ -155,6 +157,11 @@ pub(crate) struct Convert {
     /// outputs [default: state where the target has it]
     #[arg(long, value_name = "PLACE", help_heading = "Models")]
     pub(crate) kv: Option<Kv>,
+    /// What its inputs, outputs and states are called: transformers (input_ids, ...), or
+    /// swift-transformers (inputIds, ...): one function whose position shapes say, as Hugging Face's
+    /// Swift runtime loads it [default: transformers]
+    #[arg(long, value_name = "WHOSE", help_heading = "Models")]
+    pub(crate) names: Option<FeatureNames>,
     /// Also return the likeliest next token, as `next_token`
     #[arg(long, help_heading = "Models")]
     pub(crate) argmax: bool,

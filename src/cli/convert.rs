@@ -85,6 +85,7 @@ fn options(args: &Convert) -> Result<Options> {
             kv: args.kv,
             argmax: args.argmax,
             prefill_logits: args.prefill_logits,
+            names: args.names.unwrap_or(default.model.names),
         },
         layers,
         sha256: args.sha256,

@@ -6,14 +6,15 @@
 //! | feature | type |
 //! |---|---|
 //! | ids | INT32 `[1, T]` |
+//! | hidden values, in place of ids | float `[1, T, coordinates]` |
 //! | position | INT32 `[1]` |
 //! | row whose logits are returned | INT32 `[1]`, `last…`, where a function returns one row |
-//! | mask | float `[1, 1, T, context]` |
-//! | logits | float `[1, T, vocabulary]` |
+//! | mask | float `[1, 1, T, context]`; where no position is asked for, `[1, 1, T, end]`: the step ends there |
+//! | logits, or hidden values for the next package | float `[1, T, vocabulary]` |
 
 use crate::graph::{DataType, Dim, Feature, Function, Sizes, Value, ValueType};
 use crate::model::decoder::ane::{Host, Rotation};
-use crate::runtime::{Tensor, Tensors};
+use crate::runtime::{Shapes, Tensor, Tensors};
 use crate::{Error, Result};
 use half::f16;
 use ndarray::ArrayD;
@@ -25,8 +26,9 @@ const MASKED: f32 = -30_000.0;
 /// What features are called.
 #[derive(Clone, Debug)]
 pub(super) struct Roles {
-    pub(super) ids: String,
-    pub(super) logits: String,
+    pub(super) tokens: Given,
+    /// Logits, or hidden values.
+    pub(super) result: String,
     position: Option<String>,
     last: Option<Last>,
     sights: Vec<Sight>,
@@ -44,11 +46,21 @@ enum Last {
     Column(String, DataType),
 }
 
+/// What a function takes of the tokens themselves.
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    /// Their ids.
+    Ids(String),
+    /// What the package before made of them: so many coordinates each.
+    Hidden(String, usize),
+}
+
 /// A mask, and where the new tokens go in its caches.
 #[derive(Clone, Debug)]
 struct Sight {
     window: Option<usize>,
-    length: usize,
+    /// Columns; without it, as many as tokens stand in the cache behind the step.
+    length: Option<usize>,
     mask: (String, DataType),
     update: Option<(String, DataType)>,
 }
@@ -70,10 +82,25 @@ impl Carried {
 }
 
 /// How many tokens a function takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tokens {
+    /// So many.
     Step { count: usize, context: usize },
+    /// Any number behind those in its cache.
+    Ranged { context: usize },
+    /// All of a text.
     Whole { context: usize },
+}
+
+impl Tokens {
+    /// The longest text.
+    pub(super) fn context(self) -> usize {
+        match self {
+            Self::Step { context, .. } | Self::Ranged { context } | Self::Whole { context } => {
+                context
+            }
+        }
+    }
 }
 
 impl Roles {
@@ -90,10 +117,24 @@ impl Roles {
         self.last.is_some()
     }
 
-    /// The inputs of a step of `count` tokens but what is carried: `ids`, padded, behind `position`
-    /// others.
+    /// The shapes of a step of `count` tokens behind `position` others, where they are not fixed.
+    pub(super) fn shapes(&self, count: usize, position: usize) -> Shapes {
+        let (name, shape) = match &self.tokens {
+            Given::Ids(name) => (name, vec![1, count]),
+            Given::Hidden(name, width) => (name, vec![1, count, *width]),
+        };
+        let mask = |sight: &Sight| (sight.mask.0.clone(), vec![1, 1, count, position + count]);
+        let masks = self.sights.iter().filter(|sight| sight.length.is_none()).map(mask);
+        masks.chain([(name.clone(), shape)]).collect()
+    }
+
+    /// The inputs of a step of `count` tokens but what is carried and hidden values: `ids`, padded,
+    /// behind `position` others.
     pub(super) fn inputs(&self, ids: &[i32], count: usize, position: usize) -> Result<Tensors> {
-        let mut inputs = Tensors::from([(self.ids.clone(), ids_tensor(ids, count))]);
+        let mut inputs = Tensors::new();
+        if let Given::Ids(name) = &self.tokens {
+            inputs.insert(name.clone(), ids_tensor(ids, count));
+        }
         if let Some(name) = &self.position {
             let at = array(&[1], vec![position as i32])?;
             inputs.insert(name.clone(), Tensor::int(DataType::Int32, at));
@@ -114,6 +155,7 @@ impl Roles {
         let places = (0..count).map(|row| position + row.min(last));
         for sight in &self.sights {
             let Sight { window, length, mask: (name, dtype), update } = sight;
+            let length = &length.unwrap_or(position + count);
             let mut rows = vec![MASKED; count * length];
             for (row, place) in rows.chunks_mut(*length).zip(places.clone()) {
                 let seen = window.map_or(place + 1, |window| window.min(place + 1));
@@ -147,15 +189,21 @@ impl Roles {
 /// [`Error::Bug`] for ids that are not there.
 pub(crate) fn begin_text(function: &Function, host: &Host, inputs: &mut Tensors) -> Result<()> {
     let Some((roles, Tokens::Step { count, .. })) = told(function, host) else { return Ok(()) };
-    let ids = inputs.get(&roles.ids).and_then(Tensor::as_int);
-    let ids = ids.ok_or_else(|| Error::bug(&roles.ids, "no ids were drawn"))?;
-    let ids: Vec<i32> = ids.iter().copied().collect();
+    let ids = match &roles.tokens {
+        // Nothing but their number is looked at.
+        Given::Hidden(..) => vec![0; count],
+        Given::Ids(name) => {
+            let ids = inputs.get(name).and_then(Tensor::as_int);
+            let ids = ids.ok_or_else(|| Error::bug(name, "no ids were drawn"))?;
+            ids.iter().copied().collect()
+        }
+    };
     inputs.extend(roles.inputs(&ids, count, 0)?);
     Ok(())
 }
 
 /// Ids `[1, length]`, padded with token 0.
-pub(super) fn ids_tensor(ids: &[i32], length: usize) -> Tensor {
+fn ids_tensor(ids: &[i32], length: usize) -> Tensor {
     let padded = ArrayD::from_shape_fn(vec![1, length], |at| ids.get(at[1]).copied().unwrap_or(0));
     Tensor::int(DataType::Int32, padded)
 }
@@ -187,8 +235,15 @@ fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
         };
         inputs.iter().find(|(_, ty)| is(ty)).map(|(name, _)| name.clone())
     };
-    let (ids, position) = (integers(2)?, integers(1));
-    let count = inputs.remove(&ids)?.1[1];
+    let (ids, position) = (integers(2), integers(1));
+    let hidden =
+        inputs.iter().find(|(_, (_, shape))| shape.len() == 3).map(|(name, _)| name.clone());
+    let name = ids.clone().or(hidden)?;
+    let (_, shape) = inputs.remove(&name)?;
+    let (count, tokens) = match ids {
+        Some(ids) => (shape[1], Given::Ids(ids)),
+        None => (shape[1], Given::Hidden(name, shape[2])),
+    };
     position.iter().for_each(|name| drop(inputs.remove(name)));
     let mut rows = |name: &str, width: usize| {
         let (dtype, shape) = inputs.remove(name)?;
@@ -198,6 +253,7 @@ fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
     for bank in &host.caches {
         let (window, length) = (bank.window, bank.length);
         let (mask, update) = (rows(&bank.mask, length)?, rows(&bank.update, length)?);
+        let length = Some(length);
         sights.push(Sight { window, length, mask, update: Some(update) });
     }
     let mut rotations = Vec::new();
@@ -219,14 +275,14 @@ fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
         Some(column)
     });
     let context = host.context;
-    let logits = logits(function)?;
-    let roles = Roles { ids, logits, position, last, sights, rotations, carried };
+    let result = result(function)?;
+    let roles = Roles { tokens, result, position, last, sights, rotations, carried };
     inputs.is_empty().then_some((roles, Tokens::Step { count, context }))
 }
 
 /// Roles by what features look like.
 fn seen(function: &Function) -> Option<(Roles, Tokens)> {
-    let mut ids = None;
+    let mut given = None;
     let (mut position, mut last, mut mask) = (None, None, None);
     for feature in &function.inputs {
         let value = function.value(feature.value);
@@ -234,9 +290,15 @@ fn seen(function: &Function) -> Option<(Roles, Tokens)> {
         let is_float = matches!(ty.dtype, DataType::Float16 | DataType::Float32);
         match (ty.dtype, &ty.dims[..]) {
             (DataType::Int32, [Dim::Fixed(1), tokens]) => {
-                let first = ids.replace((value.name.clone(), *tokens, most(feature)));
+                let ids = Given::Ids(value.name.clone());
                 // An encoder also takes which tokens are none.
-                if first.is_some() {
+                if given.replace((ids, *tokens, most(feature))).is_some() {
+                    return None;
+                }
+            }
+            (_, [Dim::Fixed(1), tokens, Dim::Fixed(width)]) if is_float => {
+                let hidden = Given::Hidden(value.name.clone(), *width);
+                if given.replace((hidden, *tokens, most(feature))).is_some() {
                     return None;
                 }
             }
@@ -244,16 +306,16 @@ fn seen(function: &Function) -> Option<(Roles, Tokens)> {
                 last = Some(Last::Index(value.name.clone()));
             }
             (DataType::Int32, [Dim::Fixed(1)]) => position = Some(value.name.clone()),
-            (_, [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(_), Dim::Fixed(context)]) if is_float => {
-                mask = Some((value.name.clone(), ty.dtype, *context));
+            (_, [Dim::Fixed(1), Dim::Fixed(1), _, length]) if is_float => {
+                mask = Some(((value.name.clone(), ty.dtype), *length));
             }
             _ => return None,
         }
     }
-    let (ids, tokens, most) = ids?;
+    let (given, tokens, most) = given?;
     let roles = Roles {
-        ids,
-        logits: logits(function)?,
+        tokens: given,
+        result: result(function)?,
         position,
         last,
         sights: Vec::new(),
@@ -261,30 +323,33 @@ fn seen(function: &Function) -> Option<(Roles, Tokens)> {
         carried: Vec::new(),
     };
     match (tokens, &roles.position, mask, most) {
-        (Dim::Fixed(count), Some(_), Some((mask, dtype, length)), _) => {
-            let mask = (mask, dtype);
-            let sights = vec![Sight { window: None, length, mask, update: None }];
+        (Dim::Fixed(count), Some(_), Some((mask, Dim::Fixed(length))), _) => {
+            let sights = vec![Sight { window: None, length: Some(length), mask, update: None }];
             let tokens = Tokens::Step { count, context: length };
             Some((Roles { sights, ..roles }, tokens))
+        }
+        (Dim::Flexible, None, Some((mask, Dim::Flexible)), Some(context)) => {
+            let sights = vec![Sight { window: None, length: None, mask, update: None }];
+            Some((Roles { sights, ..roles }, Tokens::Ranged { context }))
         }
         (Dim::Flexible, None, None, Some(context)) => Some((roles, Tokens::Whole { context })),
         _ => None,
     }
 }
 
-/// The most tokens that ids of flexible shape can be.
-fn most(ids: &Feature) -> Option<usize> {
-    match &ids.sizes {
+/// The most tokens that an input of flexible shape can be.
+fn most(tokens: &Feature) -> Option<usize> {
+    match &tokens.sizes {
         Sizes::Ranges(ranges) => ranges.get(1).map(|range| range.high),
         Sizes::Enumerated(_) | Sizes::Fixed => None,
     }
 }
 
-/// The output of logits.
-fn logits(function: &Function) -> Option<String> {
-    let is_logits = |value: &&Value| {
+/// The output of logits, or of hidden values.
+fn result(function: &Function) -> Option<String> {
+    let is_result = |value: &&Value| {
         value.ty.tensor().is_some_and(|ty| ty.rank() == 3 && ty.dtype != DataType::Int32)
     };
     let mut outputs = function.outputs.iter().map(|output| function.value(output.value));
-    outputs.find(is_logits).map(|value| value.name.clone())
+    outputs.find(is_result).map(|value| value.name.clone())
 }

@@ -1,13 +1,14 @@
 //! A text that grows: functions, states, position.
 
-use super::roles::{Roles, Tokens, ids_tensor};
+use super::roles::{Given, Roles, Tokens};
 use crate::graph::{Function, Program};
 use crate::model::decoder::ane::Host;
 use crate::runtime::{Backend, Prepared, Shapes, Tensor, Tensors};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Tokens by which the text of a stateless package is padded: it is prepared once for each length.
+/// Tokens by which the text of a stateless package is padded, which is prepared once for each length;
+/// and the most that a function for any number over a cache is fed at once.
 const STRIDE: usize = 64;
 
 /// A text in a language model.
@@ -26,25 +27,46 @@ impl std::fmt::Debug for Session {
 
 enum Form {
     /// Functions over caches, by how many tokens they take, the fewest first.
-    Steps { functions: Vec<Step>, kept: Kept },
+    Steps { functions: Vec<Step>, kept: Vec<Kept> },
+    /// A function for any number of tokens over caches, prepared for each step.
+    Ranged { links: Vec<Unprepared>, kept: Vec<Kept>, backend: Box<dyn Backend> },
     /// A function that takes a whole text.
-    Whole {
-        function: Function,
-        roles: Box<Roles>,
-        backend: Box<dyn Backend>,
-        lengths: BTreeMap<usize, Box<dyn Prepared>>,
-    },
+    Whole { links: Vec<Unprepared>, backend: Box<dyn Backend>, lengths: BTreeMap<usize, Vec<Link>> },
 }
 
 /// A function of so many tokens.
 struct Step {
     count: usize,
+    links: Vec<Link>,
+}
+
+impl Step {
+    fn is_last_only(&self) -> bool {
+        self.links.last().is_some_and(|link| link.roles.is_last_only())
+    }
+}
+
+/// A function of one package, ready.
+struct Link {
     roles: Roles,
     prepared: Box<dyn Prepared>,
     outputs: Tensors,
 }
 
-/// Keys and values of the text so far.
+/// A function whose shapes are not known yet.
+struct Unprepared {
+    roles: Roles,
+    function: Function,
+}
+
+impl Unprepared {
+    fn prepare(&self, backend: &dyn Backend, count: usize, position: usize) -> Result<Link> {
+        let prepared = backend.prepare(&self.function, &self.roles.shapes(count, position))?;
+        Ok(Link { roles: self.roles.clone(), prepared, outputs: Tensors::new() })
+    }
+}
+
+/// What one package keeps of the text so far.
 #[derive(Default)]
 struct Kept {
     states: Tensors,
@@ -53,8 +75,8 @@ struct Kept {
 }
 
 impl Session {
-    /// Opens a language model: functions of fixed numbers of tokens over caches, or one that takes a
-    /// whole text. `host` is what the package's metadata says of their inputs.
+    /// Opens a language model: functions of fixed numbers of tokens over caches, or one for any number,
+    /// with a cache or for a whole text. `host` is what the package's metadata says of their inputs.
     ///
     /// # Errors
     /// [`Error::Input`] for a program that is no such model; as [`Backend::prepare`].
@@ -63,34 +85,58 @@ impl Session {
         host: Option<&Host>,
         backend: Box<dyn Backend>,
     ) -> Result<Self> {
-        let mut functions = Vec::new();
-        let mut context = usize::MAX;
-        for function in candidates {
-            let Some((roles, tokens)) = Roles::of(function, host) else { continue };
-            match tokens {
-                Tokens::Step { count, context: size } => {
-                    let prepared = backend.prepare(function, &Shapes::new())?;
-                    functions.push(Step { count, roles, prepared, outputs: Tensors::new() });
-                    context = context.min(size);
-                }
-                Tokens::Whole { context } => {
-                    let (function, lengths, roles) =
-                        (function.clone(), BTreeMap::new(), Box::new(roles));
-                    let form = Form::Whole { function, roles, backend, lengths };
-                    return Ok(Self { form, context, text: Vec::new() });
+        Self::chain([(candidates, host)], backend)
+    }
+
+    /// Opens a language model in packages that run one after the other: each takes what the one before
+    /// made of the tokens.
+    ///
+    /// # Errors
+    /// As [`Session::open`], and [`Error::Input`] for packages whose functions are not alike.
+    pub fn chain<'f, 'h, F: IntoIterator<Item = &'f Function>>(
+        packages: impl IntoIterator<Item = (F, Option<&'h Host>)>,
+        backend: Box<dyn Backend>,
+    ) -> Result<Self> {
+        let mut forms: BTreeMap<Tokens, Vec<Unprepared>> = BTreeMap::new();
+        let mut count = 0;
+        for (candidates, host) in packages {
+            for function in candidates {
+                let Some((roles, tokens)) = Roles::of(function, host) else { continue };
+                let links = forms.entry(tokens).or_default();
+                let takes_ids = matches!(roles.tokens, Given::Ids(_));
+                if takes_ids == (count == 0) && links.len() == count {
+                    links.push(Unprepared { roles, function: function.clone() });
                 }
             }
+            count += 1;
+        }
+        forms.retain(|_, links| links.len() == count);
+        let kept = || (0..count).map(|_| Kept::default()).collect();
+        let of_any = |tokens: &Tokens| !matches!(tokens, Tokens::Step { .. });
+        if let Some(tokens) = forms.keys().copied().find(of_any) {
+            let links = forms.remove(&tokens).expect("found above");
+            let form = match tokens {
+                Tokens::Ranged { .. } => Form::Ranged { links, kept: kept(), backend },
+                _ => Form::Whole { links, backend, lengths: BTreeMap::new() },
+            };
+            return Ok(Self { form, context: tokens.context(), text: Vec::new() });
+        }
+        let mut functions = Vec::new();
+        let mut context = usize::MAX;
+        for (tokens, links) in forms {
+            let Tokens::Step { count, context: size } = tokens else { continue };
+            context = context.min(size);
+            let links = links.iter().map(|link| {
+                let prepared = backend.prepare(&link.function, &Shapes::new())?;
+                Ok(Link { roles: link.roles.clone(), prepared, outputs: Tensors::new() })
+            });
+            functions.push(Step { count, links: links.collect::<Result<_>>()? });
+        }
+        if functions.is_empty() {
+            return Err(no_model(count));
         }
         functions.sort_by_key(|step| step.count);
-        if functions.is_empty() {
-            return Err(Error::input(
-                "the package",
-                "no function takes tokens [1, T], a position [1] and a mask [1, 1, T, context], or a \
-                 whole text [1, T], or what its metadata says",
-                "give the package of a language model; an encoder's is for `quantize embed`",
-            ));
-        }
-        let form = Form::Steps { functions, kept: Kept::default() };
+        let form = Form::Steps { functions, kept: kept() };
         Ok(Self { form, context, text: Vec::new() })
     }
 
@@ -106,18 +152,18 @@ impl Session {
 
     /// The most tokens that one call returns the logits of.
     pub fn each_at_once(&self) -> usize {
-        let rows = |step: &Step| if step.roles.is_last_only() { 1 } else { step.count };
+        let rows = |step: &Step| if step.is_last_only() { 1 } else { step.count };
         match &self.form {
             Form::Steps { functions, .. } => functions.iter().map(rows).max().unwrap_or(0),
-            Form::Whole { .. } => self.context,
+            Form::Ranged { .. } | Form::Whole { .. } => self.context,
         }
     }
 
     /// Begins a new text.
     pub fn restart(&mut self) {
         self.text.clear();
-        if let Form::Steps { kept, .. } = &mut self.form {
-            *kept = Kept::default();
+        if let Form::Steps { kept, .. } | Form::Ranged { kept, .. } = &mut self.form {
+            kept.fill_with(Kept::default);
         }
     }
 
@@ -163,11 +209,12 @@ impl Session {
                 let mut done = 0;
                 while done < more {
                     let step = step_for(functions, more - done, each);
-                    let is_last_only = step.roles.is_last_only();
+                    let is_last_only = step.is_last_only();
                     let most = if each && is_last_only { 1 } else { step.count };
                     let given = most.min(more - done);
                     let rows = if is_last_only { 1 } else { step.count };
-                    let logits = step.run(&ids[done..done + given], have + done, kept)?;
+                    let of = &ids[done..done + given];
+                    let logits = run(&mut step.links, of, step.count, have + done, kept)?;
                     // What is shown begins with this token.
                     let first = if is_last_only { done + given - 1 } else { done };
                     done += given;
@@ -177,22 +224,32 @@ impl Session {
                     }
                 }
             }
-            Form::Whole { function, roles, backend, lengths } => {
+            Form::Ranged { links, kept, backend } => {
+                for (step, ids) in ids.chunks(STRIDE).enumerate() {
+                    let (count, done) = (ids.len(), step * STRIDE);
+                    let prepare = |link: &Unprepared| link.prepare(&**backend, count, have + done);
+                    let mut ready = links.iter().map(prepare).collect::<Result<Vec<_>>>()?;
+                    let logits = run(&mut ready, ids, count, have + done, kept)?;
+                    let logits = logits.chunks((logits.len() / count).max(1)).zip(done..);
+                    for (logits, token) in logits.filter(|(_, t)| each || t + 1 == more) {
+                        show(token, logits);
+                    }
+                }
+            }
+            Form::Whole { links, backend, lengths } => {
                 let length = self.text.len().next_multiple_of(STRIDE).min(context);
-                let prepared = match lengths.entry(length) {
+                let ready = match lengths.entry(length) {
                     std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                     std::collections::btree_map::Entry::Vacant(new) => {
-                        let shapes = Shapes::from([(roles.ids.clone(), vec![1, length])]);
-                        new.insert(backend.prepare(function, &shapes)?)
+                        let prepare = |link: &Unprepared| link.prepare(&**backend, length, 0);
+                        new.insert(links.iter().map(prepare).collect::<Result<_>>()?)
                     }
                 };
                 // No token sees a later one, so padding changes nothing.
-                let inputs = Tensors::from([(roles.ids.clone(), ids_tensor(&self.text, length))]);
-                let mut outputs = Tensors::new();
-                prepared.run(&inputs, &mut Tensors::new(), &mut outputs)?;
-                let logits = logits(&outputs, &roles.logits)?;
-                let width = logits.len() / length;
-                let rows = logits.chunks(width.max(1)).enumerate().skip(have).take(more);
+                let mut nothing: Vec<Kept> = links.iter().map(|_| Kept::default()).collect();
+                let logits = run(ready, &self.text, length, 0, &mut nothing)?;
+                let rows = logits.chunks((logits.len() / length).max(1)).enumerate();
+                let rows = rows.skip(have).take(more);
                 for (row, logits) in rows.filter(|(row, _)| each || row + 1 == have + more) {
                     show(row - have, logits);
                 }
@@ -206,7 +263,7 @@ impl Session {
 /// A single one is cheaper by one token at a time up to a quarter of the next larger function. Where
 /// `each` token's logits are wanted, it is one that returns them, if there is any.
 fn step_for(functions: &mut [Step], wanted: usize, each: bool) -> &mut Step {
-    let returns_each = |step: &Step| !step.roles.is_last_only();
+    let returns_each = |step: &Step| !step.is_last_only();
     let last = match each {
         // The smallest of those that return one row, for one token at a time.
         true => functions.iter().rposition(returns_each).unwrap_or(0),
@@ -218,10 +275,39 @@ fn step_for(functions: &mut [Step], wanted: usize, each: bool) -> &mut Step {
     &mut functions[place]
 }
 
-impl Step {
-    /// Logits of all rows.
-    fn run(&mut self, ids: &[i32], position: usize, kept: &mut Kept) -> Result<&[f32]> {
-        let mut inputs = self.roles.inputs(ids, self.count, position)?;
+/// Runs the packages one after the other: logits of all rows.
+fn run<'l>(
+    links: &'l mut [Link],
+    ids: &[i32],
+    count: usize,
+    position: usize,
+    kept: &mut [Kept],
+) -> Result<&'l [f32]> {
+    let mut hidden = None;
+    for (link, kept) in links.iter_mut().zip(kept) {
+        link.run(ids, count, position, hidden.take(), kept)?;
+        hidden = link.outputs.get(&link.roles.result).cloned();
+    }
+    let last = links.last().ok_or_else(|| Error::bug("a step", "without a package"))?;
+    let logits = last.outputs.get(&last.roles.result).and_then(Tensor::as_float);
+    let logits = logits.and_then(|logits| logits.as_slice());
+    logits.ok_or_else(|| Error::bug(&last.roles.result, "it is not there in order"))
+}
+
+impl Link {
+    fn run(
+        &mut self,
+        ids: &[i32],
+        count: usize,
+        position: usize,
+        hidden: Option<Tensor>,
+        kept: &mut Kept,
+    ) -> Result<()> {
+        let mut inputs = self.roles.inputs(ids, count, position)?;
+        if let Given::Hidden(name, _) = &self.roles.tokens {
+            let hidden = hidden.ok_or_else(|| Error::bug(name, "nothing stands before it"))?;
+            inputs.insert(name.clone(), hidden);
+        }
         for carried in &self.roles.carried {
             let before = kept.carried.remove(&carried.input).unwrap_or_else(|| carried.zeros());
             inputs.insert(carried.input.clone(), before);
@@ -237,14 +323,26 @@ impl Step {
             self.outputs.insert(carried.output.clone(), before);
             kept.carried.insert(carried.input.clone(), after);
         }
-        logits(&self.outputs, &self.roles.logits)
+        Ok(())
     }
 }
 
-fn logits<'a>(outputs: &'a Tensors, name: &str) -> Result<&'a [f32]> {
-    let logits = outputs.get(name).and_then(Tensor::as_float);
-    let logits = logits.and_then(|logits| logits.as_slice());
-    logits.ok_or_else(|| Error::bug(name, "it is not there in order"))
+/// That this many packages are no language model.
+fn no_model(packages: usize) -> Error {
+    match packages {
+        1 => Error::input(
+            "the package",
+            "no function takes tokens [1, T], a position [1] and a mask [1, 1, T, context], or a whole \
+             text [1, T], or what its metadata says",
+            "give the package of a language model; an encoder's is for `quantize embed`",
+        ),
+        n => Error::input(
+            format!("the {n} packages"),
+            "they have no function alike of which the first takes ids, and each other the hidden \
+             values of the one before",
+            "give the output folder as `quantize --chunks` wrote it",
+        ),
+    }
 }
 
 /// A language model's function that returns the logits of the most tokens at once; of several that
@@ -252,7 +350,7 @@ fn logits<'a>(outputs: &'a Tensors, name: &str) -> Result<&'a [f32]> {
 pub fn widest(program: &Program) -> Option<(&str, &Function)> {
     let host = Host::of(program).ok().flatten();
     let rank = |function: &Function| match Roles::of(function, host.as_ref())? {
-        (_, Tokens::Whole { .. }) => Some((usize::MAX, 0)),
+        (_, Tokens::Whole { .. } | Tokens::Ranged { .. }) => Some((usize::MAX, 0)),
         (roles, Tokens::Step { count, .. }) if roles.is_last_only() => {
             Some((1, usize::MAX - count))
         }

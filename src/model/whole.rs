@@ -1,16 +1,16 @@
 //! A checkpoint with its `config.json`: a whole model.
 
+mod decoder;
+
 use super::architectures::{self, Model};
 use super::config::Config;
-use super::decoder::{self, Decoder};
 use super::emit::{Style, Weights};
 use super::encoder::{self, Encoder};
 use super::parameters::{Checkpoint, Parameter};
 use super::vision::{self, Vision};
 use crate::graph::weight::Storage;
 use crate::graph::{DataType, Program};
-use crate::plan::{Kv, ModelOptions, Options, PrefillLogits, Unit};
-use crate::target::Target;
+use crate::plan::{FeatureNames, ModelOptions, Options, Unit};
 use crate::{Error, Result};
 
 /// A model whose architecture is known, and the weights that it computes with.
@@ -26,6 +26,8 @@ pub struct Whole {
     pub copies: Vec<[String; 2]>,
     /// Tokens that end a text.
     pub ends: Vec<i64>,
+    /// Its name on Hugging Face's hub, `owner/name`, where the configuration says it.
+    pub hub: Option<String>,
 }
 
 /// The key of the package's metadata under which the tokens stand that end a text.
@@ -66,7 +68,10 @@ impl Whole {
         let copies = checkpoint.copies().to_vec();
         let parameters = checkpoint.finish(config.place())?;
         let ends = config.ids("eos_token_id");
-        Ok(Some(Self { model_type: model_type.into(), model, parameters, copies, ends }))
+        let hub =
+            config.optional_word("_name_or_path").ok().flatten().filter(|name| is_on_hub(name));
+        let (model_type, hub) = (model_type.to_owned(), hub.map(str::to_owned));
+        Ok(Some(Self { model_type, model, parameters, copies, ends, hub }))
     }
 
     /// Files of the model's folder that say more of it than `config.json`, by their names there.
@@ -94,73 +99,6 @@ impl Whole {
             Model::Encoder(encoder) => self.encoder(encoder, &weights, options, float),
             Model::Vision(vision) => self.vision(vision, &weights, options, float),
         }
-    }
-
-    fn decoder(
-        &self,
-        decoder: &Decoder,
-        weights: &Weights,
-        options: &Options,
-        float: DataType,
-    ) -> Result<Built> {
-        let mut notes = Vec::new();
-        let asked = options.model.context;
-        let context = asked.unwrap_or(decoder.longest.min(ModelOptions::LONGEST));
-        if context > decoder.longest {
-            notes.push(format!(
-                "--context {context} is beyond the {} tokens that the model was trained for",
-                decoder.longest
-            ));
-        } else if asked.is_none() && context < decoder.longest {
-            notes.push(format!(
-                "the package takes texts up to {context} tokens, the model up to {}; --context N \
-                 chooses",
-                decoder.longest
-            ));
-        }
-        let style = style(options, float)?;
-        let kv = caches(options, float)?;
-        let prefill_chunk = options.model.prefill_chunk.min(context / 2).max(1);
-        let built = decoder::Options {
-            style,
-            float,
-            target: options.target,
-            context,
-            prefill_chunk,
-            names: decoder::Names::TRANSFORMERS,
-            kv,
-            argmax: options.model.argmax,
-            last_row: last_row(options, kv)?,
-        };
-        let mut program = decoder::build(decoder, weights, &built)?;
-        let about = &mut program.metadata;
-        let ends: Vec<String> = self.ends.iter().map(i64::to_string).collect();
-        about.user.insert(ENDS.into(), ends.join(","));
-        about.user.insert(MODEL_TYPE.into(), self.model_type.clone());
-        about.user.insert(CONTEXT.into(), context.to_string());
-        let form = match (kv, options.target >= Target::Ios18) {
-            (Some(Kv::State), _) => {
-                format!("prefill ({prefill_chunk} tokens) and decode over states")
-            }
-            (Some(Kv::Io), true) => {
-                format!("prefill ({prefill_chunk} tokens) and decode over caches of the caller")
-            }
-            (Some(Kv::Io), false) => {
-                notes.push(format!(
-                    "below ios18 a package has one function, here of {prefill_chunk} tokens, fewer of \
-                     which are padded; --prefill-chunk 1 suits it to one token at a time"
-                ));
-                format!("main ({prefill_chunk} tokens) over caches of the caller")
-            }
-            (None, _) => "main, without states".into(),
-        };
-        let words = format!(
-            "{}, {} layers{}; {form}, context {context}",
-            self.model_type,
-            decoder.layers.len(),
-            suited(style)
-        );
-        Ok(Built { program, words, notes })
     }
 
     fn vision(
@@ -249,13 +187,23 @@ fn suited(style: Style) -> &'static str {
     }
 }
 
+/// Whether this is an `owner/name`, and no path of whoever saved the model.
+fn is_on_hub(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(plain)
+    };
+    name.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
+
 /// Words that say something of a language model alone.
 fn refuse_of_decoders(asked: &ModelOptions, model: &str) -> Result<()> {
-    let ModelOptions { kv, argmax, prefill_logits, .. } = asked;
+    let ModelOptions { kv, argmax, prefill_logits, names, .. } = asked;
     let words = [
         ("--kv", kv.is_some()),
         ("--argmax", *argmax),
         ("--prefill-logits", prefill_logits.is_some()),
+        ("--names", *names != FeatureNames::default()),
     ];
     let given: Vec<&str> = words.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
     match given.is_empty() {
@@ -264,37 +212,6 @@ fn refuse_of_decoders(asked: &ModelOptions, model: &str) -> Result<()> {
             "{}: for language models; leave it out for {model}",
             given.join(", ")
         ))),
-    }
-}
-
-/// Whether a prompt's steps return one row of logits: by default where there are such steps.
-fn last_row(options: &Options, kv: Option<Kv>) -> Result<bool> {
-    match (options.model.prefill_logits, kv) {
-        (Some(PrefillLogits::Last), None) => Err(Error::Usage(
-            "--prefill-logits last: this package keeps nothing from call to call and has no prefill; \
-             it takes a whole text, padded, and returns the logits of each token. With caches (from \
-             ios18 on in FP16, or --unit ane) there is one"
-                .into(),
-        )),
-        (Some(PrefillLogits::All), _) | (None, None) => Ok(false),
-        (Some(PrefillLogits::Last) | None, Some(_)) => Ok(true),
-    }
-}
-
-/// Where a language model keeps its keys and values: where the options say, or in states where the
-/// target has them. States are FP16, and came with iOS 18.
-fn caches(options: &Options, float: DataType) -> Result<Option<Kv>> {
-    let can = options.target >= Target::Ios18 && float == DataType::Float16;
-    match (options.model.unit, options.model.kv) {
-        (_, Some(Kv::State)) if !can => Err(Error::Usage(format!(
-            "--kv state: states hold FP16 and came with ios18, but the package is for {} and computes \
-             in {float}",
-            options.target
-        ))),
-        (_, Some(kv)) => Ok(Some(kv)),
-        (_, None) if can => Ok(Some(Kv::State)),
-        (Unit::Ane, None) => Ok(Some(Kv::Io)),
-        (Unit::Gpu | Unit::Cpu, None) => Ok(None),
     }
 }
 

@@ -19,7 +19,9 @@ mod rules;
 mod table;
 mod words;
 
-pub use options::{Kv, ModelOptions, NonFinite, Options, Output, PrefillLogits, Unit, UnknownWord};
+pub use options::{
+    FeatureNames, Kv, ModelOptions, NonFinite, Options, Output, PrefillLogits, Unit, UnknownWord,
+};
 pub use policy::Chosen;
 pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;

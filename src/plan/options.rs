@@ -117,6 +117,9 @@ pub struct ModelOptions {
     /// Whose logits a prompt's steps return; where there are such steps the last token's, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_logits: Option<PrefillLogits>,
+    /// What a language model's features are called.
+    #[serde(skip_serializing_if = "FeatureNames::is_default")]
+    pub names: FeatureNames,
 }
 
 impl ModelOptions {
@@ -134,6 +137,7 @@ impl Default for ModelOptions {
             kv: None,
             argmax: false,
             prefill_logits: None,
+            names: FeatureNames::default(),
         }
     }
 }
@@ -256,6 +260,30 @@ pub enum PrefillLogits {
     All,
 }
 words!(PrefillLogits, "choice of logits", "last or all", Last = "last", All = "all");
+
+/// What a language model's features are called, and how it is fed (`--names`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FeatureNames {
+    /// As in Hugging Face's transformers.
+    #[default]
+    Transformers,
+    /// As its Swift runtime, swift-transformers, wants them.
+    SwiftTransformers,
+}
+words!(
+    FeatureNames,
+    "names",
+    "transformers or swift-transformers",
+    Transformers = "transformers",
+    SwiftTransformers = "swift-transformers"
+);
+
+impl FeatureNames {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// What a NaN or infinity among the weights does (`--non-finite`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -51,6 +51,7 @@ impl Words {
             kv,
             argmax,
             prefill_logits,
+            names,
         } = options;
         self.add("--unit", unit);
         if let Some(context) = context {
@@ -64,6 +65,9 @@ impl Words {
         }
         if let Some(kv) = kv {
             self.add("--kv", kv);
+        }
+        if names != ModelOptions::default().names {
+            self.add("--names", names);
         }
         if argmax {
             self.0.push("--argmax".into());

@@ -40,8 +40,9 @@ pub struct Options {
 pub struct Names {
     /// Token ids.
     pub ids: &'static str,
-    /// The first token's position.
-    pub position: &'static str,
+    /// The first token's position; without it shapes say it, and one function over states takes any
+    /// number of tokens.
+    pub position: Option<&'static str>,
     /// What is added to scores.
     pub mask: &'static str,
     /// Cached keys.
@@ -66,7 +67,7 @@ impl Names {
     /// Those of Hugging Face's transformers.
     pub const TRANSFORMERS: Self = Self {
         ids: "input_ids",
-        position: "position",
+        position: Some("position"),
         mask: "causal_mask",
         keys: "key_cache",
         values: "value_cache",
@@ -76,6 +77,21 @@ impl Names {
         cos: "rope_cos",
         sin: "rope_sin",
         last: "last_row",
+    };
+
+    /// Those that Hugging Face's swift-transformers loads.
+    pub const SWIFT_TRANSFORMERS: Self = Self {
+        ids: "inputIds",
+        position: None,
+        mask: "causalMask",
+        keys: "keyCache",
+        values: "valueCache",
+        logits: "logits",
+        next: "nextToken",
+        update: "updateMask",
+        cos: "ropeCos",
+        sin: "ropeSin",
+        last: "lastRow",
     };
 }
 
@@ -102,7 +118,15 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
         }
         (Style::Ane, Some(_)) | (Style::Gpu, None | Some(Kv::State)) => {}
     }
-    if options.kv.is_some() && options.context < 2 * options.prefill_chunk {
+    let is_ranged = options.kv.is_some() && options.names.position.is_none();
+    if is_ranged && options.style == Style::Ane {
+        return Err(Error::Usage(
+            "--names swift-transformers: that runtime feeds ids and one mask, not what --unit ane \
+             takes; choose --unit gpu"
+                .into(),
+        ));
+    }
+    if options.kv.is_some() && !is_ranged && options.context < 2 * options.prefill_chunk {
         return Err(Error::Usage(format!(
             "--context {} is less than two calls of {} tokens; choose a smaller --prefill-chunk",
             options.context, options.prefill_chunk
@@ -116,7 +140,7 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
     }
     let mut names = weights.names();
     let mut one = |tokens| function(decoder, weights, options, tokens, &mut names);
-    let mut program = if options.kv.is_none() {
+    let mut program = if options.kv.is_none() || is_ranged {
         Program::single(one(Tokens::Any)?)
     } else if options.target < Target::Ios18 {
         Program::single(one(Tokens::Fixed(options.prefill_chunk))?)

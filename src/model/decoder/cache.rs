@@ -15,8 +15,16 @@ pub(super) struct Cache {
     kv_heads: usize,
     context: usize,
     head_dim: usize,
-    tokens: usize,
-    position: ValueId,
+    rows: Rows,
+}
+
+/// Which rows of the cache a step writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rows {
+    /// So many from this one on; all rows are read.
+    Fixed { begin: ValueId, count: usize },
+    /// From one on up to another, behind which none is read.
+    Ranged { begin: ValueId, end: ValueId },
 }
 
 impl Memory for Cache {
@@ -44,8 +52,7 @@ impl Cache {
         e: &mut Emitter<'_>,
         decoder: &Decoder,
         options: &Options,
-        tokens: usize,
-        position: ValueId,
+        rows: Rows,
     ) -> Result<Self> {
         let ([kv_heads, head_dim], context) = (decoder.kv_heads()?, options.context);
         let ty =
@@ -61,7 +68,15 @@ impl Cache {
         )?;
         let values =
             state(options.names.values, "values of all tokens so far, in the same places")?;
-        Ok(Self { keys, values, kv_heads, context, head_dim, tokens, position })
+        Ok(Self { keys, values, kv_heads, context, head_dim, rows })
+    }
+
+    /// The keys in the first row of the first layer, before this step: `[1, 1, K, 1, D]`.
+    pub(super) fn first_row(&self, e: &mut Emitter<'_>) -> Result<ValueId> {
+        let keys = e.op("read_state", "keys_before", &[("input", self.keys)])?;
+        let begin = e.ints(&[0; 5])?;
+        let size = e.ints(&[1, 1, self.kv_heads as i32, 1, self.head_dim as i32])?;
+        e.op("slice_by_size", "first_keys", &[("x", keys), ("begin", begin), ("size", size)])
     }
 
     fn update(
@@ -73,15 +88,27 @@ impl Cache {
         new: ValueId,
     ) -> Result<ValueId> {
         let part = |what: &str| format!("{name}_{what}");
-        let (heads, tokens, dim) = (self.kv_heads as i32, self.tokens as i32, self.head_dim as i32);
+        let (heads, dim) = (self.kv_heads as i32, self.head_dim as i32);
         let before = e.op("read_state", &part("before"), &[("input", state)])?;
+        let tokens = match self.rows {
+            Rows::Fixed { count, .. } => count as i32,
+            Rows::Ranged { .. } => -1,
+        };
         let mut new = e.reshape(&part("new"), new, &[1, 1, heads, tokens, dim])?;
-        let mut begin = self.position;
-        if self.tokens > 1 {
-            (begin, new) = self.within(e, &part("within"), before, layer, new)?;
-        }
-        let count = e.ints(&[tokens])?;
-        let end = e.add(&part("last"), begin, count)?;
+        let (begin, end) = match self.rows {
+            Rows::Ranged { begin, end } => (begin, end),
+            Rows::Fixed { begin: position, count } => {
+                let mut begin = position;
+                if count > 1 {
+                    let [position, tokens] = [position, new];
+                    (begin, new) =
+                        self.within(e, &part("within"), before, layer, [position, tokens], count)?;
+                }
+                let count = e.ints(&[tokens])?;
+                (begin, e.add(&part("last"), begin, count)?)
+            }
+        };
+        let behind = end;
         let (zero, layer_) = (e.ints(&[0])?, layer as i32);
         let first = e.ints(&[layer_, 0, 0])?;
         let begin = e.concat(&part("begin"), &[first, begin, zero], 0)?;
@@ -91,8 +118,19 @@ impl Cache {
         let after = e.op("slice_update", &part("after"), &arguments)?;
         e.effect("write_state", &part("write"), &[("input", state), ("data", after)])?;
         let whole = e.op("read_state", &part("whole"), &[("input", state)])?;
-        let own = e.slice(&part("layer"), whole, 5, 0, layer..layer + 1)?;
-        e.reshape(name, own, &[1, heads, self.context as i32, dim])
+        match self.rows {
+            Rows::Fixed { .. } => {
+                let own = e.slice(&part("layer"), whole, 5, 0, layer..layer + 1)?;
+                e.reshape(name, own, &[1, heads, self.context as i32, dim])
+            }
+            Rows::Ranged { .. } => {
+                let begin = e.ints(&[layer_, 0, 0, 0, 0])?;
+                let end = e.concat(&part("so_far"), &[last, behind, across], 0)?;
+                let arguments = [("x", whole), ("begin", begin), ("end", end)];
+                let own = e.op("slice_by_index", &part("layer"), &arguments)?;
+                e.reshape(name, own, &[1, heads, -1, dim])
+            }
+        }
     }
 
     /// Where rows would reach beyond the context: the begin that does not, and rows that hold what
@@ -106,13 +144,13 @@ impl Cache {
         name: &str,
         cache: ValueId,
         layer: usize,
-        new: ValueId,
+        [position, new]: [ValueId; 2],
+        count: usize,
     ) -> Result<(ValueId, ValueId)> {
         let part = |what: &str| format!("{name}_{what}");
-        let (heads, tokens, dim) = (self.kv_heads as i32, self.tokens as i32, self.head_dim as i32);
+        let (heads, tokens, dim) = (self.kv_heads as i32, count as i32, self.head_dim as i32);
         let (room, count, zero) =
             (e.ints(&[self.context as i32 - tokens])?, e.ints(&[tokens])?, e.ints(&[0])?);
-        let position = self.position;
         let begin = e.op("minimum", &part("begin"), &[("x", position), ("y", room)])?;
         let shift = e.op("sub", &part("shift"), &[("x", position), ("y", begin)])?;
         let from = e.op("sub", &part("from"), &[("x", position), ("y", count)])?;

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | whole | 1 to the context | 0 | made from T | none |
 //! | step | fixed | input `position` | input `[1, 1, T, context]` | two states `[layers, 1, K, context, D]` |
+//! | ranged | 1 to the context | from shapes | input `[1, 1, T, end]` | two states: `ranged` |
 //! | hosted | fixed | none | inputs | states or inputs: [`ane`] |
 //!
 //! A step writes its keys and values at rows `position..position + T` of the cache. Rows behind the
@@ -11,8 +12,8 @@
 //! those that would lie beyond the context are dropped. Of its logits the caller may want one row's.
 
 use super::build::{Names, Options};
-use super::cache::Cache;
-use super::{Decoder, ane};
+use super::cache::{Cache, Rows};
+use super::{Decoder, ane, ranged};
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{Angles, Around, MASKED, Memory};
 use crate::model::emit::{Emitter, Style};
@@ -34,18 +35,45 @@ pub(super) struct Feed {
     pub(super) ids: ValueId,
     /// Which row's logits are wanted, where that is not every one's.
     pub(super) last: Option<ValueId>,
-    tokens: Tokens,
-    span: Option<Span>,
+    pub(super) span: Option<Span>,
+    /// Where the number of tokens is not fixed.
+    pub(super) grid: Option<Grid>,
     pub(super) around: Around,
     pub(super) memory: Option<Box<dyn Memory>>,
 }
 
-/// The positions of the tokens, as INT32 `[1]` values.
+/// The positions of the tokens; the first is an INT32 `[1]` value.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    begin: ValueId,
-    /// Behind the last; where the number of tokens is fixed, nobody needs it.
-    end: Option<ValueId>,
+pub(super) struct Span {
+    pub(super) begin: ValueId,
+    pub(super) length: Length,
+}
+
+/// How many tokens these are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Length {
+    /// So many.
+    Fixed(usize),
+    /// Those up to this position, which the last is before: INT32 `[1]`.
+    UpTo(ValueId),
+    /// So many: INT32 `[1]`.
+    Counted(ValueId),
+}
+
+/// Rows and columns of scores as positions in the cache: `[1, 1, T, 1]` and `[1, 1, 1, S]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub(super) rows: ValueId,
+    pub(super) columns: ValueId,
+}
+
+impl Grid {
+    /// Of two INT32 vectors.
+    pub(super) fn new(e: &mut Emitter<'_>, rows: ValueId, columns: ValueId) -> Result<Self> {
+        let rows = e.reshape("token_positions_down", rows, &[1, 1, -1, 1])?;
+        let columns = e.reshape("cache_positions_across", columns, &[1, 1, 1, -1])?;
+        Ok(Self { rows, columns })
+    }
 }
 
 impl Feed {
@@ -60,15 +88,19 @@ impl Feed {
         let mut feed = match (tokens, options.style) {
             (Tokens::Fixed(count), Style::Ane) => {
                 let feed = Self::hosted(e, decoder, options, ids, count)?;
-                return feed.with_last(e, options);
+                return feed.with_last(e, options, count);
             }
             (Tokens::Fixed(count), Style::Gpu) => {
-                Self::step(e, decoder, options, ids, count)?.with_last(e, options)?
+                Self::step(e, decoder, options, ids, count)?.with_last(e, options, count)?
             }
+            (Tokens::Any, _) if options.kv.is_some() => ranged::feed(e, decoder, options, ids)?,
             (Tokens::Any, _) => Self::whole(e, ids)?,
         };
-        // A padded step may reach beyond the context.
-        let rows = options.context + options.prefill_chunk;
+        let rows = match tokens {
+            // A padded step may reach beyond the context.
+            Tokens::Fixed(_) => options.context + options.prefill_chunk,
+            Tokens::Any => options.context,
+        };
         for (kind, rope) in decoder.ropes.iter().enumerate() {
             let pairs = rope.frequencies.len();
             let shape = [rows, pairs];
@@ -91,14 +123,13 @@ impl Feed {
         let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
         let end = e.slice("ids_count", shape, 1, 0, 1..2)?;
         let begin = e.ints(&[0])?;
-        let rows = arange(e, "rows", end)?;
-        let columns = e.reshape("columns", rows, &[1, 1, 1, -1])?;
-        let rows = e.reshape("rows_down", rows, &[1, 1, -1, 1])?;
-        let later = e.op("greater", "later", &[("x", columns), ("y", rows)])?;
+        let rows = arange(e, "rows", begin, end)?;
+        let grid = Grid::new(e, rows, rows)?;
+        let later = e.op("greater", "later", &[("x", grid.columns), ("y", grid.rows)])?;
         let mask = hide(e, "causal", later)?;
-        let span = Some(Span { begin, end: Some(end) });
+        let span = Some(Span { begin, length: Length::UpTo(end) });
         let around = Around { masks: [(None, mask)].into(), ..Around::default() };
-        Ok(Self { ids, last: None, tokens: Tokens::Any, span, around, memory: None })
+        Ok(Self { ids, last: None, span, grid: Some(grid), around, memory: None })
     }
 
     /// Some tokens behind those in the cache.
@@ -110,16 +141,16 @@ impl Feed {
         count: usize,
     ) -> Result<Self> {
         let (names, context) = (options.names, options.context);
-        let position = position(e, names)?;
+        let begin = position(e, names)?;
         let ty = TensorType::fixed(e.float(), &[1, 1, count, context]);
         let about = "what is added to attention scores: 0 where a token may look, -30000 where not";
         let mask = e.input(names.mask, ty, Sizes::Fixed, about)?;
-        let cache = Cache::new(e, decoder, options, count, position)?;
-        let span = Some(Span { begin: position, end: None });
+        let cache = Cache::new(e, decoder, options, Rows::Fixed { begin, count })?;
+        let span = Some(Span { begin, length: Length::Fixed(count) });
         let around =
             Around { masks: [(None, mask)].into(), one_row: count == 1, ..Around::default() };
         let memory: Option<Box<dyn Memory>> = Some(Box::new(cache));
-        Ok(Self { ids, last: None, tokens: Tokens::Fixed(count), span, around, memory })
+        Ok(Self { ids, last: None, span, grid: None, around, memory })
     }
 
     /// Some tokens, with all that follows from their positions as inputs.
@@ -132,17 +163,16 @@ impl Feed {
     ) -> Result<Self> {
         // Learned positions are rows of a table, as embeddings are, and are read beside them.
         let begin = decoder.positions.map(|_| position(e, options.names)).transpose()?;
-        let span = begin.map(|begin| Span { begin, end: None });
+        let span = begin.map(|begin| Span { begin, length: Length::Fixed(count) });
         let (around, banks) = ane::inputs(e, decoder, options, count)?;
         let memory: Option<Box<dyn Memory>> = Some(Box::new(banks));
-        Ok(Self { ids, last: None, tokens: Tokens::Fixed(count), span, around, memory })
+        Ok(Self { ids, last: None, span, grid: None, around, memory })
     }
 
     /// The same with an input that says whose logits are wanted: the index of a row, or, for the Neural
     /// Engine, a one-hot row, since an index would be an integer operation before the head.
-    fn with_last(self, e: &mut Emitter<'_>, options: &Options) -> Result<Self> {
-        let Tokens::Fixed(count @ 2..) = self.tokens else { return Ok(self) };
-        if !options.last_row {
+    fn with_last(self, e: &mut Emitter<'_>, options: &Options, count: usize) -> Result<Self> {
+        if !options.last_row || count == 1 {
             return Ok(self);
         }
         let (ty, about) = match options.style {
@@ -174,17 +204,16 @@ impl Feed {
         let span = self.span()?;
         let (zero, across) = (e.ints(&[0])?, e.ints(&[width as i32])?);
         let begin = e.concat(&format!("{name}_begin"), &[span.begin, zero], 0)?;
-        match (self.tokens, span.end) {
-            (Tokens::Fixed(count), _) => {
-                let size = e.ints(&[count as i32, width as i32])?;
-                e.op("slice_by_size", name, &[("x", table), ("begin", begin), ("size", size)])
-            }
-            (Tokens::Any, Some(end)) => {
+        let size = match span.length {
+            Length::Fixed(count) => e.ints(&[count as i32, width as i32])?,
+            Length::Counted(count) => e.concat(&format!("{name}_size"), &[count, across], 0)?,
+            Length::UpTo(end) => {
                 let end = e.concat(&format!("{name}_end"), &[end, across], 0)?;
-                e.op("slice_by_index", name, &[("x", table), ("begin", begin), ("end", end)])
+                let arguments = [("x", table), ("begin", begin), ("end", end)];
+                return e.op("slice_by_index", name, &arguments);
             }
-            (Tokens::Any, None) => Err(Error::bug(name, "any number of tokens without an end")),
-        }
+        };
+        e.op("slice_by_size", name, &[("x", table), ("begin", begin), ("size", size)])
     }
 
     /// The same of a table that ends with the context: padded tokens behind it get the last row.
@@ -195,7 +224,7 @@ impl Feed {
         table: ValueId,
         [rows, width]: [usize; 2],
     ) -> Result<ValueId> {
-        let Tokens::Fixed(count @ 2..) = self.tokens else {
+        let Length::Fixed(count @ 2..) = self.span()?.length else {
             return self.rows(e, name, table, width);
         };
         let offsets: Vec<i32> = (0..count as i32).collect();
@@ -204,6 +233,20 @@ impl Feed {
         let at = e.op("minimum", &format!("{name}_within"), &[("x", at), ("y", last)])?;
         let axis = e.int(0)?;
         e.op("gather", name, &[("x", table), ("indices", at), ("axis", axis)])
+    }
+
+    /// The positions of the tokens beside those of all rows of the cache.
+    fn grid(&self, e: &mut Emitter<'_>, context: usize) -> Result<Grid> {
+        let span = self.span()?;
+        let (None, Length::Fixed(count)) = (self.grid, span.length) else {
+            return self.grid.ok_or_else(|| Error::bug("a window", "any tokens without a grid"));
+        };
+        let offsets: Vec<i32> = (0..count as i32).collect();
+        let offsets = e.ints(&offsets)?;
+        let rows = e.add("token_positions", offsets, span.begin)?;
+        let columns: Vec<i32> = (0..context as i32).collect();
+        let columns = e.ints(&columns)?;
+        Grid::new(e, rows, columns)
     }
 
     /// A mask that also hides what lies `window` positions back or more.
@@ -216,25 +259,7 @@ impl Feed {
             self.around.masks.insert(Some(window), full);
             return Ok(());
         }
-        let span = self.span()?;
-        let (rows, columns) = match (self.tokens, span.end) {
-            (Tokens::Fixed(count), _) => {
-                let offsets: Vec<i32> = (0..count as i32).collect();
-                let offsets = e.ints(&offsets)?;
-                let rows = e.add("token_positions", offsets, span.begin)?;
-                let columns: Vec<i32> = (0..context as i32).collect();
-                (rows, e.ints(&columns)?)
-            }
-            (Tokens::Any, Some(end)) => {
-                let rows = arange(e, "token_positions", end)?;
-                (rows, rows)
-            }
-            (Tokens::Any, None) => {
-                return Err(Error::bug("a window", "any number of tokens without an end"));
-            }
-        };
-        let rows = e.reshape("token_positions_down", rows, &[1, 1, -1, 1])?;
-        let columns = e.reshape("cache_positions", columns, &[1, 1, 1, -1])?;
+        let Grid { rows, columns } = self.grid(e, context)?;
         let back = e.op("sub", "distance", &[("x", rows), ("y", columns)])?;
         let limit = e.int(window as i32)?;
         let far = e.op("greater_equal", "beyond_window", &[("x", back), ("y", limit)])?;
@@ -248,25 +273,32 @@ impl Feed {
 
 /// What is added to scores where these flags are set: [`MASKED`], and 0 elsewhere. (coremltools infers
 /// a scalar where `select` chooses between scalars, so numbers are multiplied instead.)
-fn hide(e: &mut Emitter<'_>, name: &str, flags: ValueId) -> Result<ValueId> {
+pub(super) fn hide(e: &mut Emitter<'_>, name: &str, flags: ValueId) -> Result<ValueId> {
     let float = e.float();
     let ones = e.cast(&format!("{name}_ones"), flags, float)?;
     let masked = e.number(MASKED)?;
     e.mul(name, ones, masked)
 }
 
-/// `0, 1, …` up to an INT32 `[1]` value.
-fn arange(e: &mut Emitter<'_>, name: &str, end: ValueId) -> Result<ValueId> {
+/// The numbers from one INT32 `[1]` value up to another.
+pub(super) fn arange(
+    e: &mut Emitter<'_>,
+    name: &str,
+    start: ValueId,
+    end: ValueId,
+) -> Result<ValueId> {
     let axes = e.ints(&[0])?;
+    let start = e.op("squeeze", &format!("{name}_start"), &[("x", start), ("axes", axes)])?;
     let end = e.op("squeeze", &format!("{name}_end"), &[("x", end), ("axes", axes)])?;
-    let (start, step) = (e.int(0)?, e.int(1)?);
+    let step = e.int(1)?;
     e.op("range_1d", name, &[("start", start), ("end", end), ("step", step)])
 }
 
 fn position(e: &mut Emitter<'_>, names: Names) -> Result<ValueId> {
+    let name = names.position.ok_or_else(|| Error::bug("a step", "without a position"))?;
     let ty = TensorType::fixed(DataType::Int32, &[1]);
     let about = "how many tokens stand in the cache: the position of the first one given";
-    e.input(names.position, ty, Sizes::Fixed, about)
+    e.input(name, ty, Sizes::Fixed, about)
 }
 
 fn ids(e: &mut Emitter<'_>, names: Names, tokens: Tokens, context: usize) -> Result<ValueId> {

@@ -5,6 +5,7 @@
 //! | [`Decoder`] | the description that each architecture fills in |
 //! | `feed` | where ids, positions and masks come from: the forms of a function |
 //! | [`ane`] | the same for the Neural Engine: what a host feeds |
+//! | `ranged` | a function for any number of tokens, whose position follows from shapes |
 //! | `cache` | keys and values of earlier tokens |
 //! | `build` | the functions of a package |
 
@@ -12,6 +13,7 @@ pub mod ane;
 mod build;
 mod cache;
 mod feed;
+mod ranged;
 
 pub use super::emit::Style;
 pub use build::{Names, Options, build};
