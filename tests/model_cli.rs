@@ -262,6 +262,47 @@ fn a_package_says_which_files_and_options_made_it_and_under_which_terms() {
 }
 
 #[test]
+fn a_compressed_package_is_compressed_anew_only_where_that_is_asked_for() {
+    let bench = Bench::new();
+    let words = ["-q", "--min-elements", "1", "--to", "mlpackage", "--context", "40"];
+    let run = |input: &str, more: &[&str]| bench.run(&[&[input], more, &words[..5]].concat());
+    let first =
+        bench.run(&[&[&tiny("llama")[..], "-s", "palette-6", "-o", "a"], &words[..]].concat());
+    assert_eq!(first.code, 0, "{}", first.err);
+    let refused = run(&tiny("llama"), &["--requantize", "-o", "b"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--requantize is for packages"), "{}", refused.err);
+    // One that no rule or default chooses stays as it is.
+    let anew = ["--requantize", "-s", "linear-int8", "--rule", "gate=palette-2", "-o", "b"];
+    let words = [&["a/llama.mlpackage"], &anew[..], &["--min-elements", "3000"]].concat();
+    let plan = bench.json(&[&words[..], &["--dry-run"]].concat());
+    let names = |plan: &serde_json::Value| {
+        let tensors = plan["tensors"].as_array().unwrap().iter();
+        let told = tensors.filter(|t| t["notes"].to_string().contains("compressed before"));
+        told.map(|t| (t["name"].as_str().unwrap().to_owned(), t["scheme"].clone())).collect()
+    };
+    let names: Vec<(String, serde_json::Value)> = names(&plan);
+    assert!(names.iter().any(|(name, s)| name.contains("gate_proj") && s == "palette-2"));
+    assert!(names.iter().any(|(name, s)| name.contains("embed_tokens") && s == "linear-int8"));
+    assert!(!names.iter().any(|(name, _)| name.contains("k_proj")), "{names:?}");
+    assert!(plan["warnings"].to_string().contains("left so: no rule chooses"), "{plan}");
+    // To values, and from them to codes again: nothing is lost.
+    let run = |input: &str, more: &[&str]| {
+        let said = run(input, more);
+        assert_eq!(said.code, 0, "{}", said.err);
+    };
+    run("a/llama.mlpackage", &["--requantize", "-s", "float16", "-o", "float"]);
+    run("float/llama.mlpackage", &["-s", "palette-6", "-o", "again"]);
+    run("a/llama.mlpackage", &["--requantize", "-s", "palette-6", "-o", "anew"]);
+    let [once, again, anew] =
+        ["a", "again", "anew"].map(|out| package_parts(&bench, out, "llama.mlpackage"));
+    assert!(once.0 == again.0 && again.0 == anew.0, "the models differ");
+    assert!(again.1 == anew.1, "the weights differ");
+    let runs: Vec<_> = anew.2.iter().map(|run| run.options.contains(" --requantize")).collect();
+    assert_eq!(runs, [false, true]);
+}
+
+#[test]
 fn rules_choose_constants_of_a_package_by_the_operation_that_takes_them() {
     let bench = Bench::new();
     let said = bench.run(&[

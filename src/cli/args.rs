@@ -119,6 +119,10 @@ pub(crate) struct Convert {
     /// Leave tensors with fewer elements in float, unless a rule chooses for them [default: 2048]
     #[arg(long, value_name = "N", help_heading = "Schemes", allow_negative_numbers = true)]
     pub(crate) min_elements: Option<u64>,
+    /// Also compress weights of an .mlpackage that are compressed already: from the values that their
+    /// codes stand for [default: they stay as they are]
+    #[arg(long, help_heading = "Schemes")]
+    pub(crate) requantize: bool,
     /// What a NaN or infinity does: error, or keep its tensor in float [default: error]
     #[arg(long, value_name = "WHAT", help_heading = "Schemes")]
     pub(crate) non_finite: Option<NonFinite>,

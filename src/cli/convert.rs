@@ -73,6 +73,7 @@ fn options(args: &Convert) -> Result<Options> {
         clip: args.clip.unwrap_or(default.clip),
         target: args.target.unwrap_or(default.target),
         keep_target: args.target.is_none(),
+        requantize: args.requantize,
         non_finite: args.non_finite.unwrap_or(default.non_finite),
         outputs,
         golden,

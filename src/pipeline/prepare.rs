@@ -12,10 +12,10 @@ use crate::graph::Role;
 use crate::model::Whole;
 use crate::model::config::Config;
 use crate::model::encoder::Sentence;
-use crate::plan::{Header, NonFinite, Options, Output, Plan};
+use crate::plan::{Header, NonFinite, Options, Output, Plan, policy};
 use crate::report::Report;
 use crate::scheme::Scheme;
-use crate::source::{Package, Source, SourceTensor};
+use crate::source::{Constant, Package, Source, SourceTensor};
 use crate::target::Target;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -214,10 +214,15 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
         if options.keep_target {
             options.target = package.target.max(Target::Ios16);
         }
-        let (source, constants) = Source::of_package(&package)?;
+        let (mut source, mut constants) = Source::of_package(&package)?;
+        let warnings = leave_compressed(&mut source, &mut constants, &options)?;
         let roles = constants.iter().map(|constant| Some(constant.role.clone())).collect();
         let subject = Subject::Program { program: package.program, constants };
-        return Ok(Opened { source, subject, options, roles, warnings: vec![] });
+        return Ok(Opened { source, subject, options, roles, warnings });
+    }
+    if options.requantize {
+        let found = format!("--requantize is for packages, and {} is none", input.display());
+        return Err(Error::Usage(found));
     }
     let mut source = Source::open(input)?;
     let mut warnings = Vec::new();
@@ -231,6 +236,44 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
     source.derive(&whole.parameters)?;
     let roles = roles::of(&whole, &source, &options)?;
     Ok(Opened { source, subject: Subject::Whole(Box::new(whole)), options, roles, warnings })
+}
+
+/// Leaves out of a package's constants those that are compressed and shall stay so: all of them, unless
+/// `--requantize` and the policy choose them. Says so.
+///
+/// # Errors
+/// [`Error::Usage`] where nothing is left.
+fn leave_compressed(
+    source: &mut Source,
+    constants: &mut Vec<Constant>,
+    options: &Options,
+) -> Result<Vec<String>> {
+    let all = source.tensors().iter().zip(constants.iter());
+    let stays = all.map(|(tensor, constant)| {
+        let header = header(source, tensor, Some(constant.role.clone()), true);
+        constant.compressed && !(options.requantize && policy::asks(&header, options))
+    });
+    let stays: Vec<bool> = stays.collect();
+    source.retain(|place| !stays[place]);
+    let mut stay = stays.iter();
+    constants.retain(|_| stay.next() == Some(&false));
+    let count = stays.iter().filter(|stays| **stays).count();
+    let are = if count == 1 { "weight is" } else { "weights are" };
+    let told = match options.requantize {
+        _ if count == 0 => None,
+        false => Some(format!(
+            "{count} {are} compressed already, and left so; --requantize compresses anew"
+        )),
+        true => Some(format!("{count} {are} compressed already, and left so: no rule chooses")),
+    };
+    if constants.is_empty() {
+        let why = told.map_or_else(String::new, |told| format!(": {told}"));
+        return Err(Error::Usage(format!(
+            "{} holds no floating-point weight that could be compressed{why}",
+            source.stem()
+        )));
+    }
+    Ok(told.into_iter().collect())
 }
 
 /// Whether a path is an .mlpackage rather than a checkpoint.
@@ -292,7 +335,7 @@ fn header(source: &Source, tensor: &SourceTensor, role: Option<Role>, keeps_type
         file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         dtype: tensor.stored_dtype(),
         shape: tensor.shape.clone(),
-        bytes: tensor.range.len() as u64,
+        bytes: tensor.stored_bytes(),
         role,
         keeps_type,
     }

@@ -27,6 +27,9 @@ pub struct Options {
     /// Whether a package that is compressed keeps the target that it has.
     #[serde(skip)]
     pub keep_target: bool,
+    /// Whether weights of a package that are compressed already are compressed anew.
+    #[serde(skip_serializing_if = "is_false")]
+    pub requantize: bool,
     /// What a NaN or infinity among the weights does.
     pub non_finite: NonFinite,
     /// What to write.
@@ -65,6 +68,7 @@ impl Default for Options {
             clip: Clip::Mse,
             target: Target::default(),
             keep_target: true,
+            requantize: false,
             non_finite: NonFinite::Error,
             outputs: BTreeSet::from([Output::Mlpackage, Output::Metal]),
             lanes: Lanes::default(),

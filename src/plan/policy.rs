@@ -119,6 +119,11 @@ fn float_of(header: &Header, options: &Options) -> Float {
     }
 }
 
+/// Whether a rule or the default chooses for this tensor.
+pub fn asks(header: &Header, options: &Options) -> bool {
+    choose(header, options).1.is_some()
+}
+
 /// The first row that matches, and the scheme it asks for.
 fn choose(header: &Header, options: &Options) -> (Chosen, Option<Scheme>) {
     if let Some(rule) = options.rules.iter().find(|rule| rule.matches(header)) {

@@ -17,6 +17,9 @@ impl Options {
         words.add("--clip", self.clip);
         words.add("--non-finite", self.non_finite);
         words.add("--target", self.target);
+        if self.requantize {
+            words.0.push("--requantize".into());
+        }
         if let Some(layers) = &self.layers {
             words.add("--layers", layers);
         }

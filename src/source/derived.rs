@@ -1,5 +1,5 @@
-//! Tensors that a model wants otherwise than its checkpoint holds them: transposed, or with a batch
-//! norm folded in.
+//! Tensors that are wanted otherwise than a checkpoint or a package holds them: transposed, with a
+//! batch norm folded in, or decoded from codes.
 //!
 //! A derived tensor has its shape and type from the start; its bytes are made from stored ones, a few
 //! rows at a time. A run makes all of them once, in one file that is mapped, so that everything behind
@@ -7,10 +7,12 @@
 //! rounded once, to F32; transposing copies.
 
 use super::{Source, SourceTensor};
+use crate::graph::weight::Weight;
 use crate::map::Map;
 use crate::model::parameters::{BatchNorm, Derivation, Parameter};
 use crate::tensor::{FloatType, Weights, decode};
 use crate::{Error, Result};
+use half::f16;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -18,11 +20,15 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use twolane_formats::safetensors::Dtype;
 
-/// Rows that are made at once, at the most: as many streams as a core's cache follows.
+/// Rows of a transpose that are made at once, at the most: as many streams as a core's cache follows.
 const ROWS: usize = 32;
 
 /// Bytes that are made at once, at the most, but for a single row.
 const BLOCK: usize = 4 << 20;
+
+/// Bytes that are decoded at once, at the most, but for a single row: codes and values take several
+/// times as much on the way.
+const DECODED: usize = 512 << 10;
 
 /// How a derived tensor is made of stored ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +48,8 @@ enum Recipe {
     Weight(Norm),
     /// What is left of the norm.
     Bias(Norm),
+    /// What the codes of a compressed weight stand for.
+    Decoded(Box<Weight>),
 }
 
 /// Gain, bias, mean and variance.
@@ -52,12 +60,29 @@ struct Norm {
 }
 
 impl Derived {
+    /// A compressed weight, to be decoded.
+    pub(super) fn decoded(weight: Weight, from: FloatType) -> Self {
+        Self { recipe: Recipe::Decoded(Box::new(weight)), from, at: 0..0 }
+    }
+
     /// What happened to the stored tensor, for people.
     fn words(&self) -> &'static str {
         match self.recipe {
             Recipe::Transposed => "transposed from Conv1D",
             Recipe::Weight(_) => "the batch norm behind it is folded in",
             Recipe::Bias(_) => "what is left of the batch norm",
+            Recipe::Decoded(_) => {
+                "compressed before: errors are beside what its codes stand for, not beside the original"
+            }
+        }
+    }
+
+    /// Rows that are made at once, of this many bytes each.
+    fn step(&self, row_bytes: usize) -> usize {
+        let of = |block: usize| (block / row_bytes.max(1)).max(1);
+        match &self.recipe {
+            Recipe::Decoded(weight) => of(DECODED).next_multiple_of(weight.rows_per_code()),
+            Recipe::Transposed | Recipe::Weight(_) | Recipe::Bias(_) => of(BLOCK).min(ROWS),
         }
     }
 }
@@ -67,6 +92,14 @@ impl SourceTensor {
     pub fn stored_dtype(&self) -> String {
         let own = || self.dtype.to_string();
         self.derived.as_ref().map_or_else(own, |derived| derived.from.name().into())
+    }
+
+    /// Bytes in the input that it is made of, but for what several share.
+    pub fn stored_bytes(&self) -> u64 {
+        match self.derived.as_ref().map(|derived| &derived.recipe) {
+            Some(Recipe::Decoded(weight)) => weight.byte_len(),
+            _ => self.range.len() as u64,
+        }
     }
 
     /// What was done to what the checkpoint holds, for people; `None` for a tensor as it stands.
@@ -115,6 +148,19 @@ impl Source {
             replaced.remove(&place).or(stays)
         });
         self.tensors = now.collect();
+        self.settle();
+        Ok(())
+    }
+
+    /// Keeps these tensors, by their places, and forgets the others.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let tensors = std::mem::take(&mut self.tensors).into_iter().enumerate();
+        self.tensors = tensors.filter(|(place, _)| keep(*place)).map(|(_, t)| t).collect();
+        self.settle();
+    }
+
+    /// Gives derived tensors their places in the file of all of them, and finds names anew.
+    pub(super) fn settle(&mut self) {
         let mut end = 0;
         for tensor in &mut self.tensors {
             let bytes = tensor.byte_len() as usize;
@@ -125,7 +171,6 @@ impl Source {
         }
         let names = self.tensors.iter().enumerate();
         self.by_name = names.map(|(place, tensor)| (tensor.name.clone(), place)).collect();
-        Ok(())
     }
 
     /// The place of a tensor of a float type, and that type.
@@ -165,11 +210,11 @@ impl Source {
         for (tensor, derived) in all {
             let rows = tensor.shape.first().copied().unwrap_or(1);
             let row_bytes = derived.at.len() / rows.max(1);
-            let step = (BLOCK / row_bytes.max(1)).clamp(1, ROWS);
+            let step = derived.step(row_bytes);
             (0..rows.div_ceil(step)).into_par_iter().try_for_each(|block| {
                 let rows = block * step..rows.min((block + 1) * step);
                 let at = derived.at.start + rows.start * row_bytes;
-                let write = file.write_all_at(&self.make(tensor, derived, rows), at as u64);
+                let write = file.write_all_at(&self.make(tensor, derived, rows)?, at as u64);
                 write.map_err(|source| Error::io("write", SHOWN, source))
             })?;
             self.files[tensor.file].map.done(tensor.range.clone());
@@ -187,7 +232,7 @@ impl Source {
             (_, Some(weights)) => weights.decode(0..values.len(), &mut values),
             (Some(derived), None) => {
                 let rows = tensor.shape.first().copied().unwrap_or(1);
-                decode(dtype, &self.make(tensor, derived, 0..rows), &mut values);
+                decode(dtype, &self.make(tensor, derived, 0..rows).ok()?, &mut values);
             }
             (None, None) => return None,
         }
@@ -195,11 +240,19 @@ impl Source {
     }
 
     /// Some rows of a derived tensor.
-    fn make(&self, tensor: &SourceTensor, derived: &Derived, rows: Range<usize>) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::Bug`] for codes that do not hold together.
+    fn make(
+        &self,
+        tensor: &SourceTensor,
+        derived: &Derived,
+        rows: Range<usize>,
+    ) -> Result<Vec<u8>> {
         let (name, shape, dtype) = (tensor.name.as_str(), tensor.shape.as_slice(), derived.from);
         let bytes = &self.files[tensor.file].bytes()[tensor.range.clone()];
         let stored = Weights { name, dtype, shape, bytes };
-        match &derived.recipe {
+        Ok(match &derived.recipe {
             Recipe::Transposed => match dtype.bytes() {
                 2 => transposed::<2>(bytes, stored.rows(), rows),
                 _ => transposed::<4>(bytes, stored.rows(), rows),
@@ -220,7 +273,15 @@ impl Source {
                 let rest = rest.map(|((b, m), f)| f64::from(b) - f * f64::from(m));
                 rest.flat_map(|b| (b as f32).to_le_bytes()).collect()
             }
-        }
+            Recipe::Decoded(weight) => {
+                let values = weight.dequantize_rows(rows)?.into_iter();
+                match dtype.bytes() {
+                    // They are values of FP16.
+                    2 => values.flat_map(|w| f16::from_f32(w).to_le_bytes()).collect(),
+                    _ => values.flat_map(f32::to_le_bytes).collect(),
+                }
+            }
+        })
     }
 
     /// `g / √(v + ε)` of some channels.
@@ -277,7 +338,7 @@ mod tests {
             for i in 0..shape.iter().product() {
                 let value = first + i as f32 / 8.0;
                 let (size, value) = match dtype {
-                    Dtype::F16 => (2, half::f16::from_f32(value).to_le_bytes().to_vec()),
+                    Dtype::F16 => (2, f16::from_f32(value).to_le_bytes().to_vec()),
                     _ => (4, value.to_le_bytes().to_vec()),
                 };
                 bytes[offset as usize + i * size..][..size].copy_from_slice(&value);

@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, fs};
 use twolane::formats::half::f16;
 use twolane::graph::names::sanitize;
 use twolane::graph::weight::{Storage, Weight};
+use twolane::pipeline::prepare;
+use twolane::plan::{Options, Output};
+use twolane::report::TensorReport;
 use twolane::source::Package;
 
 fn packages() -> Vec<PathBuf> {
@@ -82,4 +85,87 @@ fn every_compressed_weight_decodes_to_the_stored_bits() {
         }
         "#);
     }
+}
+
+/// A checkpoint of what coremltools decodes, beside the names of the package's weights.
+fn decoded(path: &Path, weights: &BTreeMap<String, Weight>, to: &Path) -> Vec<(String, String)> {
+    let io = fs::read(path.join("io.safetensors")).unwrap();
+    let io = safetensors::SafeTensors::deserialize(&io).unwrap();
+    let (mut named, mut tensors) = (Vec::new(), Vec::new());
+    for (name, stored) in io.tensors() {
+        let Some(layer) = name.strip_prefix("dequant.") else { continue };
+        let stem = sanitize(layer);
+        let (weight, _) = weights.iter().find(|(name, _)| name.starts_with(&stem)).unwrap();
+        named.push((weight.clone(), layer.to_owned()));
+        tensors.push((layer.to_owned(), stored));
+    }
+    safetensors::serialize_to_file(tensors, None, to).unwrap();
+    named
+}
+
+#[test]
+fn compressed_weights_are_compressed_anew_from_what_they_stand_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("decoded.safetensors");
+    let (mut compared, mut left) = (0, 0);
+    for path in packages() {
+        let before = weights(&path);
+        let named = decoded(&path, &before, &checkpoint);
+        for scheme in ["linear-int8", "palette-4"] {
+            let out = |name: &str| dir.path().join(name);
+            let options = |name: &str, output| Options {
+                scheme: scheme.parse().unwrap(),
+                min_elements: 1,
+                requantize: output == Output::Mlpackage,
+                outputs: [output].into(),
+                output: Some(out(name)),
+                force: true,
+                ..Options::default()
+            };
+            let dense = options("dense", Output::Dense);
+            prepare(&checkpoint, &dense).unwrap().run(&()).unwrap();
+            let dense = fs::read(out("dense").join("decoded.dequantized.safetensors")).unwrap();
+            let dense = safetensors::SafeTensors::deserialize(&dense).unwrap();
+            let package = path.join("model.mlpackage");
+            let anew = options("anew", Output::Mlpackage);
+            let report = prepare(&package, &anew).unwrap().run(&()).unwrap();
+            let after = weights(&out("anew"));
+            for (weight, layer) in &named {
+                assert_eq!(after[weight].shape, before[weight].shape);
+                let note =
+                    |t: &&TensorReport| t.notes.iter().any(|n| n.contains("compressed before"));
+                let was = !matches!(before[weight].storage, Storage::Dense(_));
+                let told = report.tensors.iter().filter(|t| t.name == *weight).filter(note).count();
+                assert_eq!(told, usize::from(was), "{} {weight}", path.display());
+                let want = dense.tensor(layer).unwrap();
+                let bits = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
+                let want: Vec<u16> = want.data().chunks_exact(2).map(bits).collect();
+                let got = after[weight].dequantize().unwrap();
+                let got: Vec<u16> = got.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
+                assert!(got == want, "{} {scheme} {weight}", path.display());
+                compared += usize::from(was);
+            }
+
+            // Without the flag they stay, and the plan says so.
+            let kept = Options { requantize: false, ..options("kept", Output::Mlpackage) };
+            match prepare(&package, &kept) {
+                Ok(job) => {
+                    let warnings = job.plan().warnings.join("; ");
+                    assert!(warnings.contains("--requantize compresses anew"), "{warnings}");
+                    job.run(&()).unwrap();
+                    for (name, weight) in weights(&out("kept")) {
+                        let stays = !matches!(before[&name].storage, Storage::Dense(_));
+                        assert!(!stays || weight == before[&name], "{} {name}", path.display());
+                        left += usize::from(stays);
+                    }
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    assert!(why.contains("--requantize compresses anew"), "{why}");
+                }
+            }
+        }
+    }
+    println!("{compared} weights compressed anew, {left} left");
+    assert!(compared == 0 || compared == 2 * (259 - 11), "{compared}");
 }

@@ -39,7 +39,7 @@ impl Weight {
 }
 
 /// Set bits among the first `len`, least significant first.
-fn set_bits(bytes: &[u8], len: usize) -> usize {
+pub(super) fn set_bits(bytes: &[u8], len: usize) -> usize {
     let whole: usize = bytes[..len / 8].iter().map(|b| b.count_ones() as usize).sum();
     let rest = len % 8;
     whole + bytes.get(len / 8).map_or(0, |b| (b & ((1 << rest) - 1)).count_ones() as usize)

@@ -3,10 +3,12 @@
 //! Every product is formed in f32, where INT8 × FP16 is exact, and rounded once to the type of the
 //! operand that scales, half to even: bit for bit what coremltools' `decompress_weights` returns.
 
+use super::check::set_bits;
 use super::{Data, Operand, Storage, Weight};
 use crate::graph::DataType;
 use crate::{Error, Result};
 use half::f16;
+use std::ops::Range;
 
 impl Weight {
     /// The weights, row-major, each exactly a value of [`Storage::dtype`].
@@ -14,9 +16,38 @@ impl Weight {
     /// Takes four bytes a weight, and as much again while it works.
     ///
     /// # Errors
-    /// [`Error::Bug`] if the operands do not fit each other, are no floating-point weight, or are
-    /// not here yet.
+    /// As [`Weight::dequantize_rows`].
     pub fn dequantize(&self) -> Result<Vec<f32>> {
+        self.dequantize_rows(0..self.rows())
+    }
+
+    /// Rows: the first dimension; a scalar is one row.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// How many rows one code fills: several where vectors run along the first axis.
+    pub fn rows_per_code(&self) -> usize {
+        let codes = match &self.storage {
+            Storage::Sparse { values, .. } => values,
+            storage => storage,
+        };
+        match codes {
+            Storage::Palette { table, vector_axis: 0, .. } => {
+                table.shape.last().map_or(1, |&v| v.max(1))
+            }
+            Storage::Palette { .. } | Storage::Dense(_) | Storage::Linear { .. } => 1,
+            // Sparse weights do not nest.
+            Storage::Sparse { .. } => 1,
+        }
+    }
+
+    /// Some rows of [`Weight::dequantize`], which begin and end with a whole code.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if the operands do not fit each other, are no floating-point weight, or are
+    /// not here yet, and for rows that there are not.
+    pub fn dequantize_rows(&self, rows: Range<usize>) -> Result<Vec<f32>> {
         let bug = |why: String| Error::bug("Weight::dequantize", why);
         self.check().map_err(bug)?;
         let dtype = self.storage.dtype();
@@ -27,53 +58,132 @@ impl Weight {
         if self.storage.operands().iter().any(late) {
             return Err(bug("the bytes are not here yet".into()));
         }
+        let unit = self.rows_per_code();
+        let cut = [rows.start, rows.end].iter().any(|row| row % unit != 0);
+        if rows.start > rows.end || rows.end > self.rows() || cut {
+            return Err(bug(format!("rows {rows:?} of {}, {unit} a code", self.rows())));
+        }
+        let part = Part { shape: &self.shape, rows };
         let mut weights = match &self.storage {
-            Storage::Sparse { mask, values } => {
-                let mask: Vec<bool> = elements(mask).iter().map(|&bit| bit != 0.0).collect();
-                values_of(values, &self.shape, Some(&mask))
-            }
-            storage => values_of(storage, &self.shape, None),
+            Storage::Sparse { mask, values } => values_of(values, &part, Some(mask)),
+            storage => values_of(storage, &part, None),
         };
         round(dtype, &mut weights);
         Ok(weights)
     }
 }
 
-/// The weights of `storage`, which is not sparse itself; `mask` says which of its codes are stored.
-fn values_of(storage: &Storage, shape: &[usize], mask: Option<&[bool]>) -> Vec<f32> {
-    match storage {
-        Storage::Dense(values) => spread(elements(values), mask),
-        Storage::Linear { codes, scale, offset } => {
-            let mut weights = spread(elements(codes), mask);
-            if let Some(offset) = offset {
-                let offset = elements(offset);
-                each_block(shape, &scale.shape, |i, block| weights[i] -= offset[block]);
+/// Some rows of a tensor.
+struct Part<'s> {
+    shape: &'s [usize],
+    rows: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Elements of a row.
+    fn row(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// The places of its elements among those of all rows.
+    fn places(&self) -> Range<usize> {
+        self.rows.start * self.row()..self.rows.end * self.row()
+    }
+
+    /// The rows of `blocks`, whose every dimension divides that of the shape, that these rows lie in.
+    fn block_rows(&self, blocks: &[usize]) -> Range<usize> {
+        match (self.shape.first(), blocks.first()) {
+            (Some(&all), Some(&rows)) if !self.rows.is_empty() => {
+                let size = all / rows;
+                self.rows.start / size..(self.rows.end - 1) / size + 1
             }
-            multiply(&mut weights, shape, scale);
+            (None, None) => 0..1,
+            _ => 0..0,
+        }
+    }
+
+    /// Calls `visit` with each element's place in these rows, row-major, and its block's place in
+    /// their [block rows](Self::block_rows).
+    fn each_block(&self, blocks: &[usize], mut visit: impl FnMut(usize, usize)) {
+        if self.shape.contains(&0) {
+            return;
+        }
+        let block_row: usize = blocks.iter().skip(1).product();
+        let before = self.block_rows(blocks).start * block_row;
+        let mut at = vec![0; self.shape.len()];
+        if let Some(first) = at.first_mut() {
+            *first = self.rows.start;
+        }
+        for i in 0..self.places().len() {
+            let dims = at.iter().zip(self.shape).zip(blocks);
+            visit(i, dims.fold(0, |block, ((a, d), b)| block * b + a / (d / b)) - before);
+            for (a, d) in at.iter_mut().zip(self.shape).rev() {
+                *a += 1;
+                if *a < *d {
+                    break;
+                }
+                *a = 0;
+            }
+        }
+    }
+
+    /// Multiplies by blockwise scales and rounds to their type.
+    fn multiply(&self, values: &mut [f32], scale: &Operand) {
+        let factors = self.blocks_of(scale, 1);
+        self.each_block(&scale.shape, |i, block| values[i] *= factors[block]);
+        round(scale.dtype, values);
+    }
+
+    /// The elements of an operand that has `each` of them for each block, of these rows.
+    fn blocks_of(&self, operand: &Operand, each: usize) -> Vec<f32> {
+        let blocks = &operand.shape[..self.shape.len()];
+        let row = blocks.iter().skip(1).product::<usize>() * each;
+        let rows = self.block_rows(blocks);
+        elements(operand, rows.start * row..rows.end * row)
+    }
+}
+
+/// The weights of `storage`, which is not sparse itself; `mask` says which of its codes are stored.
+fn values_of(storage: &Storage, part: &Part, mask: Option<&Operand>) -> Vec<f32> {
+    match storage {
+        Storage::Dense(values) => codes_of(values, part.places(), mask).0,
+        Storage::Linear { codes, scale, offset } => {
+            let (mut weights, mask) = codes_of(codes, part.places(), mask);
+            if let Some(offset) = offset {
+                let offsets = part.blocks_of(offset, 1);
+                part.each_block(&offset.shape, |i, block| weights[i] -= offsets[block]);
+            }
+            part.multiply(&mut weights, scale);
             clear(&mut weights, mask, 1, 1);
             weights
         }
         Storage::Palette { indices, table, table_scale, vector_axis, channel_scale } => {
-            let rank = shape.len();
+            let rank = part.shape.len();
             let (groups, vector) = (&table.shape[..rank], table.shape[rank + 1]);
             let entries = table.shape[rank];
-            let mut values = elements(table);
-            if let Some(scale) = table_scale {
-                multiply(&mut values, &table.shape, scale);
-            }
-            let codes = spread(elements(indices), mask);
-            let mut coded = shape.to_vec();
+            let mut coded = part.shape.to_vec();
             coded[*vector_axis] /= vector;
-            let inner: usize = coded[vector_axis + 1..].iter().product();
+            let rows = match *vector_axis {
+                0 => part.rows.start / vector..part.rows.end / vector,
+                _ => part.rows.clone(),
+            };
+            let coded = Part { shape: &coded, rows };
+            let mut values = coded.blocks_of(table, entries * vector);
+            if let Some(scale) = table_scale {
+                let tables = Part { shape: &table.shape, rows: coded.block_rows(groups) };
+                tables.multiply(&mut values, scale);
+            }
+            let inner: usize = coded.shape[vector_axis + 1..].iter().product();
+            let (codes, mask) = codes_of(indices, coded.places(), mask);
             let mut weights = vec![0.0; codes.len() * vector];
-            each_block(&coded, groups, |i, group| {
+            coded.each_block(groups, |i, group| {
                 let entry = (group * entries + codes[i] as usize) * vector;
                 for (v, &value) in values[entry..entry + vector].iter().enumerate() {
                     weights[vector_place(i, v, vector, inner)] = value;
                 }
             });
             if let Some(scale) = channel_scale {
-                multiply(&mut weights, shape, scale);
+                part.multiply(&mut weights, scale);
             }
             clear(&mut weights, mask, vector, inner);
             weights
@@ -88,28 +198,29 @@ fn vector_place(i: usize, v: usize, vector: usize, inner: usize) -> usize {
     ((i / inner) * vector + v) * inner + i % inner
 }
 
-/// Puts the next of `values` wherever the mask is set, zero elsewhere.
-fn spread(values: Vec<f32>, mask: Option<&[bool]>) -> Vec<f32> {
-    let Some(mask) = mask else { return values };
-    let mut next = values.into_iter();
+/// The codes at these places: the next of those that are stored wherever the mask is set, zero
+/// elsewhere; and what the mask says there.
+fn codes_of(
+    codes: &Operand,
+    places: Range<usize>,
+    mask: Option<&Operand>,
+) -> (Vec<f32>, Option<Vec<bool>>) {
+    let Some(mask) = mask else { return (elements(codes, places), None) };
+    let first = set_bits(bytes_of(mask), places.start);
+    let mask: Vec<bool> = elements(mask, places).iter().map(|&bit| bit != 0.0).collect();
+    let kept = mask.iter().filter(|set| **set).count();
+    let mut next = elements(codes, first..first + kept).into_iter();
     let pick = |&set: &bool| if set { next.next().expect("checked: one value a bit") } else { 0.0 };
-    mask.iter().map(pick).collect()
+    (mask.iter().map(pick).collect(), Some(mask))
 }
 
 /// Clears the weights of codes that the mask leaves out.
-fn clear(weights: &mut [f32], mask: Option<&[bool]>, vector: usize, inner: usize) {
+fn clear(weights: &mut [f32], mask: Option<Vec<bool>>, vector: usize, inner: usize) {
     for (i, _) in mask.unwrap_or_default().iter().enumerate().filter(|(_, set)| !**set) {
         for v in 0..vector {
             weights[vector_place(i, v, vector, inner)] = 0.0;
         }
     }
-}
-
-/// Multiplies by blockwise scales and rounds to their type.
-fn multiply(values: &mut [f32], shape: &[usize], scale: &Operand) {
-    let factors = elements(scale);
-    each_block(shape, &scale.shape, |i, block| values[i] *= factors[block]);
-    round(scale.dtype, values);
 }
 
 fn round(dtype: DataType, values: &mut [f32]) {
@@ -120,37 +231,22 @@ fn round(dtype: DataType, values: &mut [f32]) {
     }
 }
 
-/// Calls `visit` with each element's place in `shape`, row-major, and its block's place in `blocks`,
-/// whose every dimension divides that of `shape`.
-fn each_block(shape: &[usize], blocks: &[usize], mut visit: impl FnMut(usize, usize)) {
-    if shape.contains(&0) {
-        return;
-    }
-    let mut at = vec![0; shape.len()];
-    for i in 0..shape.iter().product() {
-        let dims = at.iter().zip(shape).zip(blocks);
-        visit(i, dims.fold(0, |block, ((a, d), b)| block * b + a / (d / b)));
-        for (a, d) in at.iter_mut().zip(shape).rev() {
-            *a += 1;
-            if *a < *d {
-                break;
-            }
-            *a = 0;
-        }
-    }
+fn bytes_of(operand: &Operand) -> &[u8] {
+    let Data::Bytes(bytes) = &operand.data else { unreachable!("checked: the bytes are here") };
+    bytes
 }
 
-/// The elements of an operand whose bytes are here, exactly.
-fn elements(operand: &Operand) -> Vec<f32> {
+/// Some elements of an operand whose bytes are here, exactly.
+fn elements(operand: &Operand, range: Range<usize>) -> Vec<f32> {
     use DataType::*;
-    let Data::Bytes(bytes) = &operand.data else { unreachable!("checked: the bytes are here") };
+    let bytes = bytes_of(operand);
     let packed = |bits: usize| {
         let code = move |i: usize| {
             let (byte, shift) = (i * bits / 8, i * bits % 8);
             let next = bytes.get(byte + 1).copied().unwrap_or(0);
             (u16::from_le_bytes([bytes[byte], next]) >> shift) & ((1 << bits) - 1)
         };
-        (0..operand.elements()).map(code)
+        range.clone().map(code)
     };
     match operand.dtype {
         UInt1 => packed(1).map(f32::from).collect(),
@@ -159,15 +255,15 @@ fn elements(operand: &Operand) -> Vec<f32> {
         UInt4 => packed(4).map(f32::from).collect(),
         UInt6 => packed(6).map(f32::from).collect(),
         Int4 => packed(4).map(|code| f32::from((code as i16) << 12 >> 12)).collect(),
-        UInt8 => bytes.iter().map(|&b| f32::from(b)).collect(),
-        Int8 => bytes.iter().map(|&b| f32::from(b as i8)).collect(),
+        UInt8 => bytes[range].iter().map(|&b| f32::from(b)).collect(),
+        Int8 => bytes[range].iter().map(|&b| f32::from(b as i8)).collect(),
         Float16 => {
             let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
-            bytes.chunks_exact(2).map(half).collect()
+            bytes[2 * range.start..2 * range.end].chunks_exact(2).map(half).collect()
         }
         Float32 => {
             let single = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            bytes.chunks_exact(4).map(single).collect()
+            bytes[4 * range.start..4 * range.end].chunks_exact(4).map(single).collect()
         }
         Bool | String | Float64 | Int16 | Int32 | Int64 | UInt16 | UInt32 | UInt64 => {
             unreachable!("checked: no operand of a floating-point weight")
@@ -254,6 +350,11 @@ mod tests {
         for (name, storage, shape, want) in cases {
             let weight = Weight { shape: shape.to_vec(), storage };
             assert_eq!(weight.dequantize().expect(name), want, "{name}");
+            let unit = weight.rows_per_code();
+            let rows = (0..weight.rows()).step_by(unit);
+            let parts = rows.flat_map(|row| weight.dequantize_rows(row..row + unit).expect(name));
+            assert_eq!(parts.collect::<Vec<_>>(), want, "{name}, by rows");
+            assert!(weight.dequantize_rows(0..weight.rows() + 1).is_err(), "{name}");
         }
         let single = codes(Float32, &[1], &0.1f32.to_le_bytes());
         assert_eq!(Weight::dense(single).dequantize().unwrap(), [0.1]);

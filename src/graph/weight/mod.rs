@@ -294,6 +294,15 @@ impl Operand {
 }
 
 impl Weight {
+    /// Bytes of all operands and of the mask in a file, without what a file puts between them.
+    pub fn byte_len(&self) -> u64 {
+        let mask = match &self.storage {
+            Storage::Sparse { mask, .. } => mask.byte_len(),
+            Storage::Dense(_) | Storage::Linear { .. } | Storage::Palette { .. } => 0,
+        };
+        self.storage.byte_len() + mask
+    }
+
     /// Plain values.
     pub fn dense(values: Operand) -> Self {
         Self { shape: values.shape.clone(), storage: Storage::Dense(values) }

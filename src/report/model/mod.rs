@@ -14,7 +14,6 @@ mod text;
 pub use storage::storage_word;
 
 use super::Provenance;
-use crate::graph::weight::{Storage, Weight};
 use crate::graph::{ColorSpace, Feature, Function, Program, Sizes, ValueType, macs};
 use crate::target::Target;
 use serde::Serialize;
@@ -144,11 +143,11 @@ impl FunctionReport {
                 name: value.name.clone(),
                 shape: weight.shape.clone(),
                 storage: storage_word(weight),
-                bytes: stored_bytes(weight),
+                bytes: weight.byte_len(),
             })
             .collect();
         weights.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-        let small_bytes = small.iter().map(|(_, weight)| stored_bytes(weight)).sum();
+        let small_bytes = small.iter().map(|(_, weight)| weight.byte_len()).sum();
         Self {
             name: name.into(),
             inputs: features(inputs),
@@ -178,15 +177,6 @@ impl FeatureReport {
             about: feature.about.clone(),
         }
     }
-}
-
-/// All bytes of a constant: operands and mask.
-fn stored_bytes(weight: &Weight) -> u64 {
-    let mask = match &weight.storage {
-        Storage::Sparse { mask, .. } => mask.byte_len(),
-        Storage::Dense(_) | Storage::Linear { .. } | Storage::Palette { .. } => 0,
-    };
-    weight.storage.byte_len() + mask
 }
 
 fn color_word(color: ColorSpace) -> &'static str {

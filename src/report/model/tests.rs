@@ -1,5 +1,5 @@
 use super::*;
-use crate::graph::weight::Operand;
+use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Builder, Constant, DataType, Dim, SizeRange, TensorType};
 
 fn operand(dtype: DataType, shape: &[usize]) -> Operand {
