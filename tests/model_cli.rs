@@ -478,6 +478,10 @@ fn what_the_neural_engine_cannot_is_refused_with_what_would_do() {
         ("llama", &["--prefill-logits", "last", "--target", "ios17"], "has no prefill"),
         ("bert", &["--names", "swift-transformers"], "--names: for language models"),
         ("llama", &["--names", "swift-transformers", "--unit", "ane"], "choose --unit gpu"),
+        ("llama", &["--chunks", "4"], "the model has 3 layers"),
+        ("llama", &["--chunks", "2", "--layer-package"], "a language model is split by its layers"),
+        ("llama", &["--chunks", "2", "--names", "swift-transformers"], "runs one package"),
+        ("vit", &["--chunks", "2"], "--chunks: for language models"),
         ("llama", &["--names", "swift-transformers", "--prefill-logits", "last"], "has no prefill"),
     ] {
         let refused = bench.run(&[&[tiny(model).as_str(), "-o", "q"], words].concat());
@@ -503,6 +507,82 @@ fn the_swift_runtimes_package_is_known_by_its_names_and_scored() {
     let found =
         bench.json(&["validate", "q", "--against", "model", "--skip-speed", "--min-sqnr", "25"]);
     assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+}
+
+#[test]
+fn a_model_in_chunks_runs_as_the_whole_one_does() {
+    let bench = Bench::new();
+    let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
+    // A part of the text will do.
+    let text = fs::read_to_string(format!("{model}/eval.txt")).unwrap();
+    fs::write(bench.path("text"), text.lines().take(20).collect::<Vec<_>>().join("\n")).unwrap();
+    let nll = |out: &str| {
+        let words = ["validate", out, "--against", &model, "--text", "text", "--skip-speed"];
+        let found = bench.json(&[&words[..], &["--on", "cpu"]].concat());
+        assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+        found["text"].clone()
+    };
+    for (out, words) in [
+        ("gpu", &["--unit", "gpu"][..]),
+        ("state", &["--unit", "ane", "--scheme", "palette-4"]),
+        ("io", &["--unit", "ane", "--kv", "io", "--target", "ios16"]),
+    ] {
+        let common = ["--to", "mlpackage", "-q", "--prefill-chunk", "8", "--force", "-o"];
+        let convert = |out: &str, more: &[&str]| {
+            let said = bench.run(&[&[model.as_str()], words, &common[..], &[out], more].concat());
+            assert_eq!(said.code, 0, "{}", said.err);
+        };
+        convert("whole", &[]);
+        convert(out, &["--chunks", "2"]);
+        let continued = |out: &str| {
+            let words = ["generate", out, "--prompt", "Returns the number of", "-n", "20"];
+            bench.json(&words)["ids"].clone()
+        };
+        assert_eq!(continued(out), continued("whole"), "{out}");
+        let (chunks, whole) = (nll(out), nll("whole"));
+        assert_eq!(chunks["source"], whole["source"], "{out}");
+        // Hidden values are rounded to FP16 where a package hands them on.
+        let mean = |text: &serde_json::Value| text["quantized"]["nll"].as_f64().unwrap();
+        let apart = mean(&chunks) - mean(&whole);
+        assert!(apart.abs() < 2e-4, "{out}: {apart:.1e}");
+        for number in 1..=2 {
+            let package = format!("{out}/stdlib-llama-chunk{number}of2.mlpackage");
+            let words = ["validate", &package, "--against", &model, "--skip-speed", "--on", "cpu"];
+            let found = bench.json(&words);
+            assert_eq!(found["findings"].as_array().unwrap().len(), 0, "{}", found["findings"]);
+            assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+            assert!(!found["layers"].as_array().unwrap().is_empty());
+            let refused = bench.run(&["generate", &package, "--ids", "5"]);
+            assert_eq!(refused.code, 3);
+            assert!(refused.err.contains("name the folder that holds all"), "{}", refused.err);
+        }
+        let inspected = bench.run(&["inspect", out, "--model"]);
+        assert!(inspected.out.contains("output_hidden_states"), "{}", inspected.out);
+        let refused = bench.run(&["validate", out]);
+        assert_eq!(refused.code, 2);
+        assert!(refused.err.contains("holds a model in chunks"), "{}", refused.err);
+    }
+    fs::remove_dir_all(bench.path("io/stdlib-llama-chunk2of2.mlpackage")).unwrap();
+    let refused = bench.run(&["generate", "io", "--ids", "5"]);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    fs::write(bench.path("io/chunks.json"), r#"{"chunks":[{"package":"../x"}]}"#).unwrap();
+    let refused = bench.run(&["generate", "io", "--ids", "5"]);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+}
+
+#[test]
+fn each_chunk_has_its_golden_vectors() {
+    let bench = Bench::new();
+    let words = ["-o", "q", "-q", "--context", "40", "--chunks", "3", "--golden", "1"];
+    let said = bench.run(&[&[tiny("gemma3").as_str(), "--unit", "ane"], &words[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    for number in 1..=3 {
+        let package = format!("q/gemma3-chunk{number}of3.mlpackage");
+        let found = bench.json(&["validate", &package, "--skip-speed", "--on", "cpu"]);
+        assert_eq!(found["against"], format!("gemma3-chunk{number}of3.golden.safetensors"));
+        assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{}", found["failed"]);
+        assert!(found["outputs"].as_array().unwrap().len() >= 2, "{}", found["outputs"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Whole models from folders as Hugging Face writes them, against what transformers computed
 //! (`fixtures/tiny/make.py`).
 
+#[path = "models/chunks.rs"]
+mod chunks;
 #[path = "models/encoders.rs"]
 mod encoders;
 #[path = "models/images.rs"]

@@ -27,6 +27,8 @@ Examples:
       what a language model makes of it
   quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten'
       an encoder's vectors, and how near they are
+  quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
+      a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
       a language model as Hugging Face's Swift runtime loads it
 
@@ -166,6 +168,10 @@ pub(crate) struct Convert {
     /// Swift runtime loads it [default: transformers]
     #[arg(long, value_name = "WHOSE", help_heading = "Models")]
     pub(crate) names: Option<FeatureNames>,
+    /// Split a language model by its layers into so many packages of about equal size, which run one
+    /// after the other [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Models", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) chunks: Option<u16>,
     /// Also return the likeliest next token, as `next_token`
     #[arg(long, help_heading = "Models")]
     pub(crate) argmax: bool,

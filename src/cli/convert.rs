@@ -87,6 +87,7 @@ fn options(args: &Convert) -> Result<Options> {
             argmax: args.argmax,
             prefill_logits: args.prefill_logits,
             names: args.names.unwrap_or(default.model.names),
+            chunks: args.chunks.map_or(default.model.chunks, usize::from),
         },
         layers,
         sha256: args.sha256,

@@ -21,7 +21,7 @@ const MOST: usize = 256;
 
 /// Continues a text, and prints it as it comes.
 pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> {
-    let package = Package::open(&args.package)?;
+    let packages = Package::open_all(&args.package)?;
     let tokenizer = match &args.prompt {
         Some(_) => Some(tokenizer::beside(&args.package)?),
         None => tokenizer::beside(&args.package).ok(),
@@ -31,13 +31,15 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
         _ => args.ids.clone(),
     };
     let engine = args.on.unwrap_or(Engine::Cpu);
-    let host = Host::of(&package.program)?;
-    let functions = package.program.functions.values();
-    let mut session = Session::open(functions, host.as_ref(), engine.backend(Mode::F32))?;
+    let hosts = packages.iter().map(|package| Host::of(&package.program));
+    let hosts = hosts.collect::<Result<Vec<_>>>()?;
+    let functions = packages.iter().map(|package| package.program.functions.values());
+    let chain = functions.zip(hosts.iter().map(Option::as_ref));
+    let mut session = Session::chain(chain, engine.backend(Mode::F32))?;
     let mut sampler = Sampler::new(args.temperature.unwrap_or(0.0), args.seed.unwrap_or(0))?;
     let ends = match args.ignore_eos {
         true => Vec::new(),
-        false => ends(&package),
+        false => packages.first().map(ends).unwrap_or_default(),
     };
     let mut text = Text::begin(tokenizer.as_ref(), args.prompt.as_deref(), &prompt, !global.json)?;
     let most = args.max_tokens.unwrap_or(MOST);

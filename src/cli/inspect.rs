@@ -16,8 +16,12 @@ use twolane::{Error, Result};
 
 /// Prints what a package holds; or everything that is wrong with it, which is bad input.
 fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
-    let package = match Package::open(&args.path) {
-        Ok(package) => package,
+    let opened = match Package::is_in_chunks(&args.path) {
+        true => Package::open_all(&args.path),
+        false => Package::open(&args.path).map(|package| vec![package]),
+    };
+    let packages = match opened {
+        Ok(packages) => packages,
         Err(Error::Findings { place, findings }) if global.json => {
             #[derive(serde::Serialize)]
             struct Wrong {
@@ -38,11 +42,32 @@ fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         Err(other) => return Err(other.into()),
     };
     let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
-    let model = Model::new(&package.program, package.target, &fixed);
+    let model = |package: &Package| Model::new(&package.program, package.target, &fixed);
+    if let [package] = &packages[..] {
+        let model = model(package);
+        match (global.json, global.quiet) {
+            (true, _) => screen::write(model.to_json().as_bytes())?,
+            (false, true) => {}
+            (false, false) => screen::write(model.to_text(screen::width()).as_bytes())?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // In the order in which they run.
+    let name = |package: &Package| {
+        package.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    };
     if global.json {
-        screen::write(model.to_json().as_bytes())?;
+        #[derive(serde::Serialize)]
+        struct InChunks {
+            chunks: Vec<(String, Model)>,
+        }
+        let chunks = packages.iter().map(|package| (name(package), model(package))).collect();
+        screen::write_json(&InChunks { chunks })?;
     } else if !global.quiet {
-        screen::write(model.to_text(screen::width()).as_bytes())?;
+        for package in &packages {
+            let text = model(package).to_text(screen::width());
+            screen::write(format!("{}\n\n{text}\n", printable(&name(package))).as_bytes())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

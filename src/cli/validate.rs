@@ -37,9 +37,12 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
     let mut found = validate(&options, &screen::Bar::new(global.quiet))?;
     found.judge(&limits);
     if args.save {
-        let package = Package::open(&args.package)?.dir;
+        let place = match Package::is_in_chunks(&args.package) {
+            true => args.package.join(FILE),
+            false => Package::open(&args.package)?.dir.with_file_name(FILE),
+        };
         let text = found.to_json();
-        replace_file(&package.with_file_name(FILE), &|file| file.write_all(text.as_bytes()))?;
+        replace_file(&place, &|file| file.write_all(text.as_bytes()))?;
     }
     tell(&found, global)
 }

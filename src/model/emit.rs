@@ -24,6 +24,11 @@ impl Weights {
         Self { parameters, storages, identifiers }
     }
 
+    /// Bytes of a parameter as it is stored.
+    pub fn byte_len(&self, id: ParameterId) -> u64 {
+        self.storages[id.0].byte_len()
+    }
+
     /// Each identifier with the name in the checkpoint.
     pub fn names(&self) -> BTreeMap<String, String> {
         let pairs = self.identifiers.iter().zip(&self.parameters);

@@ -121,7 +121,7 @@ impl Whole {
         about.insert(MODEL_TYPE.into(), self.model_type.clone());
         about.insert(LABELS.into(), serde_json::json!(vision.labels).to_string());
         let words = format!("{}{}, {}", self.model_type, suited(style), vision.body.words(style));
-        Ok(Built { program, words, notes: Vec::new() })
+        Ok(Built { programs: vec![program], words, notes: Vec::new() })
     }
 }
 
@@ -162,7 +162,7 @@ impl Whole {
             self.model_type,
             suited(style)
         );
-        Ok(Built { program, words, notes })
+        Ok(Built { programs: vec![program], words, notes })
     }
 }
 
@@ -198,12 +198,13 @@ fn is_on_hub(name: &str) -> bool {
 
 /// Words that say something of a language model alone.
 fn refuse_of_decoders(asked: &ModelOptions, model: &str) -> Result<()> {
-    let ModelOptions { kv, argmax, prefill_logits, names, .. } = asked;
+    let ModelOptions { kv, argmax, prefill_logits, names, chunks, .. } = asked;
     let words = [
         ("--kv", kv.is_some()),
         ("--argmax", *argmax),
         ("--prefill-logits", prefill_logits.is_some()),
         ("--names", *names != FeatureNames::default()),
+        ("--chunks", *chunks > 1),
     ];
     let given: Vec<&str> = words.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
     match given.is_empty() {
@@ -218,8 +219,8 @@ fn refuse_of_decoders(asked: &ModelOptions, model: &str) -> Result<()> {
 /// A model's package.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// Its program.
-    pub program: Program,
+    /// Its program; of a model in chunks theirs, in the order in which they run.
+    pub programs: Vec<Program>,
     /// What it is, for people.
     pub words: String,
     /// What the user should know.

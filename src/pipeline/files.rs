@@ -21,12 +21,12 @@ pub(super) struct Files {
     files: Vec<PlannedFile>,
     /// Files that are written whole at the end, with their sizes.
     announced: Vec<PlannedOutput>,
-    /// The package, if one is written.
-    pub(super) package: Option<Package>,
+    /// The package, if one is written; of a model in chunks those, in the order in which they run.
+    pub(super) packages: Vec<Package>,
     /// What goes with a whole model.
     pub(super) beside: Beside,
-    /// What is recorded of it, if that is asked for.
-    pub(super) golden: Option<Golden>,
+    /// What is recorded of each, if that is asked for.
+    pub(super) golden: Vec<Golden>,
     /// For each tensor of the plan, the places that want a part of it.
     pub(super) sinks: Vec<Vec<Sink>>,
 }

@@ -11,6 +11,7 @@ use crate::formats::mlpackage::{
 };
 use crate::graph::weight::{Bytes, Data, Part, Slot, Weight};
 use crate::graph::{DataType, Lowered, Program, lower};
+use crate::model::decoder::Chunk;
 use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
 use crate::plan::{Options, Output, Plan};
@@ -18,9 +19,13 @@ use crate::quantize::Params;
 use crate::report::InputFile;
 use crate::report::provenance::{SOURCES, sources_text};
 use crate::scheme::{Float, Scheme};
+use crate::source::chunks::{self, Listed};
 use crate::source::{Constant, Source};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
+
+/// How a package's folder is called.
+const ENDING: &str = "mlpackage";
 
 /// A package whose model still lacks its smallest parameters.
 #[derive(Debug)]
@@ -51,28 +56,69 @@ pub(super) enum Subject {
 }
 
 /// Adds `STEM.mlpackage` to the files, with the whole model or with its layers: its blobs become
-/// sinks.
+/// sinks. A model in chunks becomes `STEM-chunk1of2.mlpackage` and so on, with a list of them.
 ///
 /// # Errors
-/// As [`layer_package()`], [`Whole::program`] and [`lower()`].
+/// As [`layer_package()`], [`Whole::program`] and [`lower()`]; [`Error::Usage`] for chunks of what is no
+/// language model.
 pub(super) fn add(
     files: &mut Files,
     source: &Source,
     plan: &mut Plan,
     subject: &Subject,
 ) -> Result<()> {
-    let stem = source.stem();
     let places: Vec<usize> =
         (0..plan.tensors.len()).filter(|&i| plan.tensors[i].storage.is_some()).collect();
-    let mut program = match subject {
-        Subject::Layers => layer_program(plan, &places)?,
-        Subject::Whole(whole) => model_program(plan, whole)?,
-        Subject::Program { program, constants } => compressed_program(plan, program, constants),
+    let chunks = plan.options.model.chunks;
+    if chunks > 1 && !matches!(subject, Subject::Whole(_)) {
+        return Err(Error::Usage(format!(
+            "--chunks {chunks}: a language model is split by its layers, and this input is none that \
+             a config.json describes; leave it out"
+        )));
+    }
+    let programs = match subject {
+        Subject::Layers => vec![layer_program(plan, &places)?],
+        Subject::Whole(whole) => model_programs(plan, whole)?,
+        Subject::Program { program, constants } => {
+            vec![compressed_program(plan, program, constants)]
+        }
     };
-    provenance::enter(&mut program.metadata, source, plan, subject);
-    let lowered = lower(&program, plan.options.target)?;
+    let mut listed = Vec::new();
+    for mut program in programs {
+        provenance::enter(&mut program.metadata, source, plan, subject);
+        let stem = match Chunk::of(&program)? {
+            None => source.stem().to_owned(),
+            Some(chunk) => {
+                let stem = format!("{}-chunk{}of{}", source.stem(), chunk.number, chunk.of);
+                let package = format!("{stem}.{ENDING}");
+                listed.push(Listed { package, chunk });
+                stem
+            }
+        };
+        add_program(files, &stem, plan, &places, program)?;
+    }
+    if !listed.is_empty() {
+        let list = chunks::to_json(&listed).into_bytes();
+        files.add(
+            Output::Mlpackage,
+            chunks::FILE.into(),
+            list.len() as u64,
+            vec![(0, list.into())],
+        );
+    }
+    Ok(())
+}
 
-    let folder = format!("{stem}.mlpackage");
+/// Adds one package to the files.
+fn add_program(
+    files: &mut Files,
+    stem: &str,
+    plan: &Plan,
+    places: &[usize],
+    program: Program,
+) -> Result<()> {
+    let lowered = lower(&program, plan.options.target)?;
+    let folder = format!("{stem}.{ENDING}");
     let model = lowered.model.to_bytes();
     let manifest = Manifest::new(blake3::hash(&model).as_bytes()).to_json().into_bytes();
     let path = format!("{folder}/{MANIFEST_PATH}");
@@ -90,7 +136,7 @@ pub(super) fn add(
         }
         let path = format!("{folder}/{WEIGHT_BIN_PATH}");
         let file = files.add(Output::Mlpackage, path, lowered.plan.byte_len(), prelude);
-        for &place in &places {
+        for &place in places {
             let storage = plan.tensors[place].storage.as_ref().expect("filtered above");
             for (part, operand) in storage.operands() {
                 let Some(entry) = lowered.blob(Slot { tensor: place, part }) else { continue };
@@ -108,9 +154,10 @@ pub(super) fn add(
         }
     }
     let weights = format!("{folder}/{WEIGHTS_PATH}");
-    files.package = Some(Package { lowered, path, bytes, weights });
+    files.packages.push(Package { lowered, path, bytes, weights });
     if plan.options.outputs.contains(&Output::Golden) {
-        files.golden = Some(golden::add(files, stem, plan, program)?);
+        let golden = golden::add(files, stem, plan, program)?;
+        files.golden.push(golden);
     }
     Ok(())
 }
@@ -162,8 +209,8 @@ pub(super) fn computes_in(options: &Options) -> DataType {
     }
 }
 
-/// The whole model, its weights stored as planned.
-fn model_program(plan: &mut Plan, whole: &Whole) -> Result<Program> {
+/// The whole model, its weights stored as planned; in chunks, if that is asked for.
+fn model_programs(plan: &mut Plan, whole: &Whole) -> Result<Vec<Program>> {
     let by_name: HashMap<&str, usize> =
         plan.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
     let float = computes_in(&plan.options);
@@ -195,7 +242,7 @@ fn model_program(plan: &mut Plan, whole: &Whole) -> Result<Program> {
     }
     plan.model = Some(built.words);
     plan.warnings.extend(built.notes);
-    Ok(built.program)
+    Ok(built.programs)
 }
 
 impl Package {

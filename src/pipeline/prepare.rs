@@ -78,7 +78,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     };
     let mut job = Job { source, plan, files, folder, keep, copies, window: window::WINDOW };
     let memory = budget::memory(&job.plan, job.source.tensors());
-    let golden = job.files.golden.as_ref().map_or(0, Golden::peak_bytes);
+    let golden = job.files.golden.iter().map(Golden::peak_bytes).max().unwrap_or(0);
     // Recording follows when the windows are gone.
     job.plan.peak_memory_bytes = memory.peak_bytes().max(memory.fixed_bytes.saturating_add(golden));
     Ok(job)
@@ -109,8 +109,9 @@ impl Job {
         let tensors = self.tensors()?;
         let input = self.source.inputs().map(|(_, bytes)| bytes).collect();
         let mut hash = InputHash::new(input, options.sha256);
-        let recorded = self.files.golden.as_ref();
-        let recorded_bytes = recorded.map_or(0, |golden| golden.source_bytes(&self.source));
+        let recorded = &self.files.golden;
+        let recorded_bytes: u64 =
+            recorded.iter().map(|golden| golden.source_bytes(&self.source)).sum();
         let all: u64 = self.source.tensors().iter().map(SourceTensor::byte_len).sum();
         progress.start(all + recorded_bytes);
         let out = self.files.create(&transaction)?;
@@ -127,12 +128,12 @@ impl Job {
             self.source.tensors()[finished].iter().for_each(|tensor| self.source.done(tensor));
         };
         let outcomes = output::behind(tidy, |tidy| run::run(&work, &mut hash, progress, tidy))?;
-        if let Some(golden) = recorded {
+        for golden in recorded {
             golden.record(&self.source, &out, progress)?;
         }
         progress.finish();
         let inputs = provenance::inputs(&self.source, hash.into_hashes());
-        if let Some(package) = &self.files.package {
+        for package in &self.files.packages {
             let params = |i: usize| outcomes[i].params.as_ref();
             package.write(&transaction, &self.plan, &inputs, params)?;
         }
@@ -166,7 +167,7 @@ impl Job {
     /// Each tensor's task and sinks, in the plan's order.
     fn tensors(&self) -> Result<Vec<Tensor<'_>>> {
         let kept: BTreeSet<usize> =
-            self.files.package.iter().flat_map(|package| package.small()).collect();
+            self.files.packages.iter().flat_map(|package| package.small()).collect();
         let planned = self.plan.tensors.iter().zip(self.source.tensors()).enumerate();
         planned
             .map(|(i, (planned, tensor))| {

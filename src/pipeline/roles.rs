@@ -29,9 +29,9 @@ pub(super) fn of(whole: &Whole, source: &Source, options: &Options) -> Result<Ve
         Ok(Storage::planned(Scheme::Float(float), &parameter.shape, *place))
     };
     let storages = whole.parameters.iter().map(storage).collect::<Result<_>>()?;
-    let program = whole.program(storages, options, computes_in(options))?.program;
+    let programs = whole.program(storages, options, computes_in(options))?.programs;
     let mut roles: Vec<Option<Role>> = vec![None; places.len()];
-    for function in program.functions.values() {
+    for function in programs.iter().flat_map(|program| program.functions.values()) {
         for (id, role) in function.roles() {
             let constant = function.value(id).constant.as_ref();
             let Some(weight) = constant.and_then(|constant| constant.as_weight()) else { continue };

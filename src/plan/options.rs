@@ -124,6 +124,9 @@ pub struct ModelOptions {
     /// What a language model's features are called.
     #[serde(skip_serializing_if = "FeatureNames::is_default")]
     pub names: FeatureNames,
+    /// Packages of a language model, which run one after the other.
+    #[serde(skip_serializing_if = "is_one")]
+    pub chunks: usize,
 }
 
 impl ModelOptions {
@@ -142,6 +145,7 @@ impl Default for ModelOptions {
             argmax: false,
             prefill_logits: None,
             names: FeatureNames::default(),
+            chunks: 1,
         }
     }
 }
@@ -153,6 +157,11 @@ fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S:
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 
 fn is_zero(n: &usize) -> bool {

@@ -55,6 +55,7 @@ impl Words {
             argmax,
             prefill_logits,
             names,
+            chunks,
         } = options;
         self.add("--unit", unit);
         if let Some(context) = context {
@@ -71,6 +72,9 @@ impl Words {
         }
         if names != ModelOptions::default().names {
             self.add("--names", names);
+        }
+        if chunks > 1 {
+            self.add("--chunks", chunks);
         }
         if argmax {
             self.0.push("--argmax".into());

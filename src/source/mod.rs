@@ -12,6 +12,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `chunks` | a model in several packages, and the list of them |
 //! | `constants` | the floating-point constants of a package as a checkpoint |
 //! | `derived` | tensors that a model wants otherwise than they are stored |
 //! | `find` | which files a path means |
@@ -19,6 +20,7 @@
 //! | `shards` | whether those files fit together |
 //! | `terms` | who made a model and under which terms, where its folder says so |
 
+pub(crate) mod chunks;
 mod constants;
 mod derived;
 mod find;

@@ -19,10 +19,12 @@
 //! | `finite` | outputs that are NaN or infinite, where the source's are not |
 //! | `names` | names of weights without what converters append |
 //! | [`golden`] | recorded inputs and outputs that travel with a package |
+//! | `chunks` | a model in several packages: the text alone |
 //! | `text` | a text through both: perplexity |
 //! | `speed` | latency and rates |
 //! | `probe` | what the machine does at the best; peak memory |
 
+mod chunks;
 mod finite;
 mod function;
 pub mod golden;
@@ -105,6 +107,9 @@ impl Options {
 /// [`Package::open`], [`Source::open`] and the backends.
 pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation> {
     options.check()?;
+    if Package::is_in_chunks(&options.package) {
+        return chunks::validate(options, progress);
+    }
     let package = Package::open(&options.package)?;
     let program = &package.program;
     let against =
@@ -163,7 +168,7 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
         return Err(nothing_in_common(found.against.as_deref().unwrap_or_default()));
     }
     if let Some(text) = &options.text {
-        found.text = Some(text::check(options, text, program, against.as_ref(), progress)?);
+        found.text = Some(text::check(options, text, &[program], against.as_ref(), progress)?);
     }
     found.peak_memory_bytes = probe::peak_memory_bytes();
     found.probe = options.speed.then(probe::probe);

@@ -8,7 +8,7 @@ use super::Options;
 use super::source::Against;
 use crate::execute::Engine;
 use crate::generate::{Session, widest};
-use crate::graph::Program;
+use crate::graph::{Function, Program};
 use crate::metrics::{Divergence, Rows};
 use crate::model::decoder::ane::Host;
 use crate::progress::Progress;
@@ -54,28 +54,44 @@ impl Likelihood {
     }
 }
 
-/// Feeds the text to the package, and to its source if there is one.
+/// Feeds the text to the package, or to the packages of a model in chunks, in their order, and to its source if there is one.
 ///
 /// # Errors
 /// [`Error::Usage`] for a package that is no language model, ids that it does not know, and a text
 /// too short; as [`Session::feed`].
-pub(super) fn check(
+pub(super) fn check<'p>(
     options: &Options,
     text: &Text,
-    program: &Program,
+    programs: &[&'p Program],
     against: Option<&Against>,
     progress: &dyn Progress,
 ) -> Result<TextCheck> {
-    let Some((name, function)) = widest(program) else {
+    // Of a model in chunks the last returns logits.
+    let Some((name, _)) = programs.last().and_then(|program| widest(program)) else {
         return Err(Error::Usage("--text: the package is no language model".into()));
     };
+    let function = |program: &&'p Program| {
+        let function = program.functions.get(name);
+        function.ok_or_else(|| Error::Usage(format!("--text: a package has no function `{name}`")))
+    };
+    let functions = programs.iter().map(function).collect::<Result<Vec<&Function>>>()?;
     let engine = options.engines.first().copied().unwrap_or(Engine::Cpu);
-    let host = Host::of(program)?;
-    let mut quantized = Session::open([function], host.as_ref(), engine.backend(options.mode))?;
-    let source = against.map(|against| against.counterpart(program, name, function)).transpose()?;
-    let source = source.and_then(|source| source.function);
-    let mut source = source
-        .map(|function| Session::open([&function], host.as_ref(), Engine::Cpu.backend(Mode::F32)))
+    let hosts = programs.iter().map(|program| Host::of(program)).collect::<Result<Vec<_>>>()?;
+    let chain = |functions: &[&Function], backend| {
+        let packages = functions.iter().zip(&hosts).map(|(f, host)| ([*f], host.as_ref()));
+        Session::chain(packages, backend)
+    };
+    let mut quantized = chain(&functions, engine.backend(options.mode))?;
+    let counterpart = |against: &Against| {
+        let mut all = Vec::new();
+        for (program, function) in programs.iter().zip(&functions) {
+            all.extend(against.counterpart(program, name, function)?.function);
+        }
+        Ok::<_, Error>(all)
+    };
+    let source = against.map(counterpart).transpose()?.unwrap_or_default();
+    let mut source = (source.len() == programs.len())
+        .then(|| chain(&source.iter().collect::<Vec<_>>(), Engine::Cpu.backend(Mode::F32)))
         .transpose()?;
     let context = quantized.context();
     let room = context.saturating_sub(text.begin.len());

@@ -112,15 +112,21 @@ def unused(folder):
     return {tensor["name"] for tensor in tensors if why in tensor["notes"]}
 
 
+def stored(packages, scratch):
+    """Yields (original name, array, channel scales) for every weight of the packages of a model."""
+    for package in packages:
+        program, names = load(package, scratch)
+        for name, value, scale in weights(program):
+            yield original(name, names), value, scale
+
+
 def compare(folder, scratch):
-    (package,) = glob.glob(os.path.join(folder, "*.mlpackage"))
+    packages = sorted(glob.glob(os.path.join(folder, "*.mlpackage")))
     (dense,) = glob.glob(os.path.join(folder, "*.dequantized.safetensors"))
-    program, names = load(package, scratch)
     problems, equal, seen = [], 0, set()
     with safe_open(dense, "np") as reference:
         keys = set(reference.keys())
-        for name, value, scale in weights(program):
-            key = original(name, names)
+        for key, value, scale in stored(packages, scratch):
             if key not in keys or value.size < 10:
                 continue
             want = reference.get_tensor(key)

@@ -64,6 +64,14 @@ for name in gemma2 gemma3 llama llama-linear llama-yarn mistral phi3 phi3-longro
   model $name --scheme linear-int8 --unit ane --context 48 --prefill-chunk 8
   model $name --scheme linear-int8 --prefill-logits all --context 48 --prefill-chunk 8
   for target in ios16 ios18; do
+    model $name --scheme linear-int8 --names swift-transformers --target $target --context 48
+  done
+  model $name --scheme linear-int8 --chunks 2 --context 48 --prefill-chunk 8
+  for target in ios16 ios18; do
+    model $name --scheme palette-4 --unit ane --kv io --chunks 2 --target $target --context 48 --prefill-chunk 8
+  done
+  model $name --scheme palette-4 --unit ane --chunks 2 --context 48 --prefill-chunk 8
+  for target in ios16 ios18; do
     model $name --scheme palette-6 --unit ane --kv io --argmax --target $target --context 48 --prefill-chunk 8
   done
 done

@@ -3,8 +3,8 @@
 
     strict.py CHECKER.py FOLDER...
 
-Each FOLDER is an output of `quantize --to mlpackage,dense`; its package is compared with the
-dequantized file, except where channel scales stand behind the operation and not in the weight.
+Each FOLDER is an output of `quantize --to mlpackage,dense`; its package, or each of a model in chunks,
+is compared with the dequantized file, except where channel scales stand behind the operation and not in the weight.
 """
 import argparse
 import glob
@@ -21,7 +21,7 @@ def main():
     spec.loader.exec_module(checker)
     bad = 0
     for folder in folders:
-        (package,) = glob.glob(os.path.join(folder, "*.mlpackage"))
+        packages = sorted(glob.glob(os.path.join(folder, "*.mlpackage")))
         (dense,) = glob.glob(os.path.join(folder, "*.dequantized.safetensors"))
         with open(os.path.join(folder, "report.json"), encoding="utf-8") as f:
             text = f.read()
@@ -32,8 +32,10 @@ def main():
             list=False, dump_weights=None, decompress=behind, expect=None if behind else dense,
             max_rel_rmse=rounding, name_map=None, allow_missing=True, min_size=10, proto_only=False,
             warnings_fail=True)
-        report, info = checker.check(package, args)
-        errors = report.errors + report.warnings
+        reports = [checker.check(package, args)[0] for package in packages]
+        errors = [e for report in reports for e in report.errors + report.warnings]
+        if not packages:
+            errors = ["there is no package in it"]
         bad += bool(errors)
         if errors:
             print(f"FAIL {folder}")

@@ -10,7 +10,7 @@ use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensor, Tensors};
 use twolane::target::Target;
 
 /// The forms of a package over caches.
-fn forms(context: usize) -> [Options; 4] {
+pub(crate) fn forms(context: usize) -> [Options; 4] {
     [
         options(context, Some(Kv::State)),
         ane(context, Kv::State, Target::Ios18),

@@ -2,6 +2,7 @@
 
 use super::Decoder;
 use super::ane::{HOST, Host};
+use super::chunk::{CHUNK, Chunk, Part};
 use super::feed::{Feed, Tokens};
 use crate::graph::{DataType, Function, Program, ValueId};
 use crate::model::blocks::{self, Linear, Memory};
@@ -61,6 +62,10 @@ pub struct Names {
     pub sin: &'static str,
     /// Which row's logits are wanted.
     pub last: &'static str,
+    /// Hidden values that another package made.
+    pub hidden: &'static str,
+    /// Hidden values for the next package.
+    pub handed: &'static str,
 }
 
 impl Names {
@@ -77,6 +82,8 @@ impl Names {
         cos: "rope_cos",
         sin: "rope_sin",
         last: "last_row",
+        hidden: "hidden_states",
+        handed: "output_hidden_states",
     };
 
     /// Those that Hugging Face's swift-transformers loads.
@@ -92,6 +99,8 @@ impl Names {
         cos: "ropeCos",
         sin: "ropeSin",
         last: "lastRow",
+        hidden: "hiddenStates",
+        handed: "outputHiddenStates",
     };
 }
 
@@ -104,6 +113,22 @@ impl Names {
 /// [`Error::Usage`] for a context that learned positions or the chunk do not allow, and for a place of
 /// the caches that the style has not; [`Error::Bug`] for a description that does not hold together.
 pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<Program> {
+    let mut programs = build_chunks(decoder, weights, options, 1)?;
+    programs.pop().ok_or_else(|| Error::bug("a decoder", "without a package"))
+}
+
+/// The packages of a decoder in so many chunks, in the order in which they run; each has the functions
+/// that [`build`]'s has.
+///
+/// # Errors
+/// As [`build`], and [`Error::Usage`] for more chunks than layers, and for chunks where one function
+/// takes any number of tokens over states: who feeds that runs one package.
+pub fn build_chunks(
+    decoder: &Decoder,
+    weights: &Weights,
+    options: &Options,
+    count: usize,
+) -> Result<Vec<Program>> {
     match (options.style, options.kv) {
         (Style::Ane, None) => {
             return Err(Error::Usage(
@@ -119,6 +144,11 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
         (Style::Ane, Some(_)) | (Style::Gpu, None | Some(Kv::State)) => {}
     }
     let is_ranged = options.kv.is_some() && options.names.position.is_none();
+    if options.names.position.is_none() && count > 1 {
+        return Err(Error::Usage(
+            "--chunks beside --names swift-transformers: that runtime runs one package".into(),
+        ));
+    }
     if is_ranged && options.style == Style::Ane {
         return Err(Error::Usage(
             "--names swift-transformers: that runtime feeds ids and one mask, not what --unit ane \
@@ -138,8 +168,30 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
             options.context, decoder.longest
         )));
     }
-    let mut names = weights.names();
-    let mut one = |tokens| function(decoder, weights, options, tokens, &mut names);
+    let parts = Part::all(decoder, weights, count)?;
+    let one = |(number, part)| {
+        let mut program = program(part, weights, options)?;
+        if count > 1 {
+            let names = options.names;
+            let chunk = Chunk {
+                number: number + 1,
+                of: count,
+                layers: part.layers.clone(),
+                input: if part.is_first { names.ids } else { names.hidden }.into(),
+                output: if part.is_last { names.logits } else { names.handed }.into(),
+            };
+            program.metadata.user.insert(CHUNK.into(), chunk.to_json());
+        }
+        Ok(program)
+    };
+    parts.iter().enumerate().map(one).collect()
+}
+
+/// The package of a part.
+fn program(part: &Part, weights: &Weights, options: &Options) -> Result<Program> {
+    let is_ranged = options.kv.is_some() && options.names.position.is_none();
+    let mut names = BTreeMap::new();
+    let mut one = |tokens| function(part, weights, options, tokens, &mut names);
     let mut program = if options.kv.is_none() || is_ranged {
         Program::single(one(Tokens::Any)?)
     } else if options.target < Target::Ios18 {
@@ -157,13 +209,15 @@ pub fn build(decoder: &Decoder, weights: &Weights, options: &Options) -> Result<
     };
     program.metadata.user = names;
     if options.style == Style::Ane {
-        program.metadata.user.insert(HOST.into(), Host::new(decoder, options).to_json());
+        let host = Host::new(&part.decoder, options);
+        let host = Host { last: host.last.filter(|_| part.is_last), ..host };
+        program.metadata.user.insert(HOST.into(), host.to_json());
     }
     Ok(program)
 }
 
 fn function(
-    decoder: &Decoder,
+    part: &Part,
     weights: &Weights,
     options: &Options,
     tokens: Tokens,
@@ -171,11 +225,15 @@ fn function(
 ) -> Result<Function> {
     let mut emitter = Emitter::new(weights, options.float).with_style(options.style);
     let e = &mut emitter;
-    let mut feed = Feed::new(e, decoder, options, tokens)?;
+    let decoder = &part.decoder;
+    let mut feed = Feed::new(e, part, options, tokens)?;
     let mut memory = feed.memory.take();
-    let mut x = embed(e, decoder, &feed)?;
+    let mut x = match part.is_first {
+        true => embed(e, decoder, &feed)?,
+        false => blocks::hidden(e, "given", feed.given, decoder.hidden)?,
+    };
     for (number, layer) in decoder.layers.iter().enumerate() {
-        e.enter(format!("layers_{number}"));
+        e.enter(format!("layers_{}", part.layers.start + number));
         let normed = blocks::norm(e, "attention_norm", x, &layer.attention_norm)?;
         let memory = memory.as_mut().map(|memory| &mut **memory as &mut dyn Memory);
         let around = &feed.around;
@@ -192,6 +250,35 @@ fn function(
         x = e.add("mlp_sum", x, y)?;
     }
     e.enter("");
+    match part.is_last {
+        true => finish(e, decoder, options, &feed, x)?,
+        false => hand_on(e, decoder, options.names.handed, x)?,
+    }
+    if let Some(memory) = &mut memory {
+        memory.finish(e)?;
+    }
+    names.extend(e.named_weights().clone());
+    Ok(emitter.finish())
+}
+
+/// Returns hidden values to the caller, for the next package.
+fn hand_on(e: &mut Emitter<'_>, decoder: &Decoder, name: &str, x: ValueId) -> Result<()> {
+    let x = match e.style() {
+        Style::Gpu => e.named("identity", name, &[("x", x)])?,
+        Style::Ane => blocks::rows(e, name, x, decoder.hidden)?,
+    };
+    e.builder().output(x, "what the next package takes, [1, T, coordinates]");
+    Ok(())
+}
+
+/// Returns logits, and what is asked for of them.
+fn finish(
+    e: &mut Emitter<'_>,
+    decoder: &Decoder,
+    options: &Options,
+    feed: &Feed,
+    x: ValueId,
+) -> Result<()> {
     // The head is the largest product of a short step: rows that nobody reads are left out before it.
     let (x, after, rows) = match feed.last {
         None => (x, "each one given", "T"),
@@ -207,11 +294,7 @@ fn function(
         let next = e.named("reduce_argmax", options.names.next, &arguments)?;
         e.builder().output(next, &format!("the likeliest token after {after}, [1, {rows}]"));
     }
-    if let Some(memory) = &mut memory {
-        memory.finish(e)?;
-    }
-    names.extend(e.named_weights().clone());
-    Ok(emitter.finish())
+    Ok(())
 }
 
 /// Hidden values of the ids.
@@ -222,7 +305,7 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
     let table = e.weight(decoder.embedding, &[decoder.vocabulary, decoder.hidden])?;
     let axis = e.int(0)?;
     let mut x =
-        e.op("gather", "embedded", &[("x", table), ("indices", feed.ids), ("axis", axis)])?;
+        e.op("gather", "embedded", &[("x", table), ("indices", feed.given), ("axis", axis)])?;
     if let Some(scale) = decoder.embedding_scale {
         let scale = e.number(scale)?;
         x = e.mul("embedded_scaled", x, scale)?;

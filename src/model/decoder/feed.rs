@@ -13,6 +13,7 @@
 
 use super::build::{Names, Options};
 use super::cache::{Cache, Rows};
+use super::chunk::Part;
 use super::{Decoder, ane, ranged};
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{Angles, Around, MASKED, Memory};
@@ -32,7 +33,8 @@ pub(super) enum Tokens {
 /// What a function takes, and what follows from that alone.
 #[derive(Debug)]
 pub(super) struct Feed {
-    pub(super) ids: ValueId,
+    /// Ids `[1, T]`; hidden values `[1, T, coordinates]`, where another package made them.
+    pub(super) given: ValueId,
     /// Which row's logits are wanted, where that is not every one's.
     pub(super) last: Option<ValueId>,
     pub(super) span: Option<Span>,
@@ -80,28 +82,29 @@ impl Feed {
     /// The inputs of a function, and what follows from them alone.
     pub(super) fn new(
         e: &mut Emitter<'_>,
-        decoder: &Decoder,
+        part: &Part,
         options: &Options,
         tokens: Tokens,
     ) -> Result<Self> {
-        let ids = ids(e, options.names, tokens, options.context)?;
+        let decoder = &part.decoder;
+        let given = given(e, part, options, tokens)?;
         let mut feed = match (tokens, options.style) {
             (Tokens::Fixed(count), Style::Ane) => {
-                let feed = Self::hosted(e, decoder, options, ids, count)?;
-                return feed.with_last(e, options, count);
+                let feed = Self::hosted(e, decoder, options, given, count)?;
+                return feed.with_last(e, part, options, count);
             }
             (Tokens::Fixed(count), Style::Gpu) => {
-                Self::step(e, decoder, options, ids, count)?.with_last(e, options, count)?
+                Self::step(e, decoder, options, given, count)?.with_last(e, part, options, count)?
             }
-            (Tokens::Any, _) if options.kv.is_some() => ranged::feed(e, decoder, options, ids)?,
-            (Tokens::Any, _) => Self::whole(e, ids)?,
+            (Tokens::Any, _) if options.kv.is_some() => ranged::feed(e, decoder, options, given)?,
+            (Tokens::Any, _) => Self::whole(e, given)?,
         };
         let rows = match tokens {
             // A padded step may reach beyond the context.
             Tokens::Fixed(_) => options.context + options.prefill_chunk,
             Tokens::Any => options.context,
         };
-        for (kind, rope) in decoder.ropes.iter().enumerate() {
+        for (kind, rope) in decoder.turned() {
             let pairs = rope.frequencies.len();
             let shape = [rows, pairs];
             let suffix = if kind == 0 { String::new() } else { format!("_{kind}") };
@@ -109,7 +112,7 @@ impl Feed {
             let sin = e.table(&format!("rope_sin{suffix}"), &shape, || rope.tables(rows).1)?;
             let cos = feed.rows(e, "cos", cos, pairs)?;
             let sin = feed.rows(e, "sin", sin, pairs)?;
-            feed.around.angles.push(Angles { cos, sin, pairs });
+            feed.around.angles.insert(kind, Angles { cos, sin, pairs });
         }
         feed.around.fused = options.target >= Target::Ios18;
         for window in decoder.layers.iter().filter_map(|layer| layer.attention.window) {
@@ -119,9 +122,8 @@ impl Feed {
     }
 
     /// All tokens of a text at once.
-    fn whole(e: &mut Emitter<'_>, ids: ValueId) -> Result<Self> {
-        let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
-        let end = e.slice("ids_count", shape, 1, 0, 1..2)?;
+    fn whole(e: &mut Emitter<'_>, given: ValueId) -> Result<Self> {
+        let end = dimension(e, "tokens", given, 1)?;
         let begin = e.ints(&[0])?;
         let rows = arange(e, "rows", begin, end)?;
         let grid = Grid::new(e, rows, rows)?;
@@ -129,7 +131,7 @@ impl Feed {
         let mask = hide(e, "causal", later)?;
         let span = Some(Span { begin, length: Length::UpTo(end) });
         let around = Around { masks: [(None, mask)].into(), ..Around::default() };
-        Ok(Self { ids, last: None, span, grid: Some(grid), around, memory: None })
+        Ok(Self { given, last: None, span, grid: Some(grid), around, memory: None })
     }
 
     /// Some tokens behind those in the cache.
@@ -137,7 +139,7 @@ impl Feed {
         e: &mut Emitter<'_>,
         decoder: &Decoder,
         options: &Options,
-        ids: ValueId,
+        given: ValueId,
         count: usize,
     ) -> Result<Self> {
         let (names, context) = (options.names, options.context);
@@ -150,7 +152,7 @@ impl Feed {
         let around =
             Around { masks: [(None, mask)].into(), one_row: count == 1, ..Around::default() };
         let memory: Option<Box<dyn Memory>> = Some(Box::new(cache));
-        Ok(Self { ids, last: None, span, grid: None, around, memory })
+        Ok(Self { given, last: None, span, grid: None, around, memory })
     }
 
     /// Some tokens, with all that follows from their positions as inputs.
@@ -158,7 +160,7 @@ impl Feed {
         e: &mut Emitter<'_>,
         decoder: &Decoder,
         options: &Options,
-        ids: ValueId,
+        given: ValueId,
         count: usize,
     ) -> Result<Self> {
         // Learned positions are rows of a table, as embeddings are, and are read beside them.
@@ -166,13 +168,19 @@ impl Feed {
         let span = begin.map(|begin| Span { begin, length: Length::Fixed(count) });
         let (around, banks) = ane::inputs(e, decoder, options, count)?;
         let memory: Option<Box<dyn Memory>> = Some(Box::new(banks));
-        Ok(Self { ids, last: None, span, grid: None, around, memory })
+        Ok(Self { given, last: None, span, grid: None, around, memory })
     }
 
     /// The same with an input that says whose logits are wanted: the index of a row, or, for the Neural
     /// Engine, a one-hot row, since an index would be an integer operation before the head.
-    fn with_last(self, e: &mut Emitter<'_>, options: &Options, count: usize) -> Result<Self> {
-        if !options.last_row || count == 1 {
+    fn with_last(
+        self,
+        e: &mut Emitter<'_>,
+        part: &Part,
+        options: &Options,
+        count: usize,
+    ) -> Result<Self> {
+        if !options.last_row || !part.is_last || count == 1 {
             return Ok(self);
         }
         let (ty, about) = match options.style {
@@ -301,18 +309,40 @@ fn position(e: &mut Emitter<'_>, names: Names) -> Result<ValueId> {
     e.input(name, ty, Sizes::Fixed, about)
 }
 
-fn ids(e: &mut Emitter<'_>, names: Names, tokens: Tokens, context: usize) -> Result<ValueId> {
-    let about = "token ids";
-    match tokens {
-        Tokens::Fixed(count) => {
-            let ty = TensorType::fixed(DataType::Int32, &[1, count]);
-            e.input(names.ids, ty, Sizes::Fixed, about)
+/// One dimension of a value, as INT32 `[1]`.
+pub(super) fn dimension(
+    e: &mut Emitter<'_>,
+    name: &str,
+    x: ValueId,
+    axis: usize,
+) -> Result<ValueId> {
+    let shape = e.op("shape", &format!("{name}_shape"), &[("x", x)])?;
+    e.slice(&format!("{name}_count"), shape, 1, 0, axis..axis + 1)
+}
+
+/// The input of the tokens themselves.
+fn given(e: &mut Emitter<'_>, part: &Part, options: &Options, tokens: Tokens) -> Result<ValueId> {
+    let (names, context) = (options.names, options.context);
+    let (name, dtype, width, about) = match part.is_first {
+        true => (names.ids, DataType::Int32, None, "token ids"),
+        false => {
+            let about = "what the package before made of the tokens, [1, T, coordinates]";
+            (names.hidden, e.float(), Some(part.decoder.hidden), about)
         }
+    };
+    let count = match tokens {
+        Tokens::Fixed(count) => Dim::Fixed(count),
+        Tokens::Any => Dim::Flexible,
+    };
+    let dims = [Dim::Fixed(1), count].into_iter().chain(width.map(Dim::Fixed)).collect();
+    let sizes = match tokens {
+        Tokens::Fixed(_) => Sizes::Fixed,
         Tokens::Any => {
-            let ty = TensorType::new(DataType::Int32, vec![Dim::Fixed(1), Dim::Flexible]);
             let range = |low, default, high| SizeRange { low, default, high };
-            let sizes = Sizes::Ranges(vec![range(1, 1, 1), range(1, context.min(64), context)]);
-            e.input(names.ids, ty, sizes, about)
+            let count = range(1, context.min(64), context);
+            let width = width.map(|width| range(width, width, width));
+            Sizes::Ranges([range(1, 1, 1), count].into_iter().chain(width).collect())
         }
-    }
+    };
+    e.input(name, TensorType::new(dtype, dims), sizes, about)
 }

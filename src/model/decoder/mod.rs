@@ -7,16 +7,19 @@
 //! | [`ane`] | the same for the Neural Engine: what a host feeds |
 //! | `ranged` | a function for any number of tokens, whose position follows from shapes |
 //! | `cache` | keys and values of earlier tokens |
+//! | `chunk` | a decoder in several packages |
 //! | `build` | the functions of a package |
 
 pub mod ane;
 mod build;
 mod cache;
+mod chunk;
 mod feed;
 mod ranged;
 
 pub use super::emit::Style;
-pub use build::{Names, Options, build};
+pub use build::{Names, Options, build, build_chunks};
+pub use chunk::{CHUNK, Chunk};
 
 use super::blocks::{Attention, Linear, Mlp, Norm};
 use super::parameters::ParameterId;
@@ -51,6 +54,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// The kinds of rotation that its layers use, with their numbers.
+    fn turned(&self) -> impl Iterator<Item = (usize, &Rope)> {
+        let is_used =
+            |kind: usize| self.layers.iter().any(|layer| layer.attention.rope == Some(kind));
+        self.ropes.iter().enumerate().filter(move |(kind, _)| is_used(*kind))
+    }
+
     /// How many key heads every layer has, and their coordinates.
     fn kv_heads(&self) -> Result<[usize; 2]> {
         let all = |layer: &Layer| [layer.attention.kv_heads, layer.attention.head_dim];

@@ -16,7 +16,7 @@
 use super::Decoder;
 use super::build::Options;
 use super::cache::{Cache, Rows};
-use super::feed::{Feed, Grid, Length, Span, arange, hide};
+use super::feed::{Feed, Grid, Length, Span, arange, dimension, hide};
 use crate::Result;
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{Around, Memory};
@@ -30,7 +30,7 @@ pub(super) fn feed(
     ids: ValueId,
 ) -> Result<Feed> {
     let given = mask(e, options)?;
-    let count = dimension(e, "ids", ids, 1)?;
+    let count = dimension(e, "tokens", ids, 1)?;
     let end = dimension(e, "mask", given, 3)?;
     let begin = e.op("sub", "first_row", &[("x", end), ("y", count)])?;
     let rows = Rows::Ranged { begin, end };
@@ -51,7 +51,7 @@ pub(super) fn feed(
     let around = Around { masks: [(None, mask)].into(), ..Around::default() };
     let span = Span { begin: position, length: Length::Counted(count) };
     let memory: Option<Box<dyn Memory>> = Some(Box::new(cache));
-    Ok(Feed { ids, last: None, span: Some(span), grid: Some(grid), around, memory })
+    Ok(Feed { given: ids, last: None, span: Some(span), grid: Some(grid), around, memory })
 }
 
 /// The input that is added to scores.
@@ -63,12 +63,6 @@ fn mask(e: &mut Emitter<'_>, options: &Options) -> Result<ValueId> {
     let about = "what is added to attention scores; as many columns as tokens stand in the cache behind \
                  this step";
     e.input(options.names.mask, TensorType::new(e.float(), dims), sizes, about)
-}
-
-/// One dimension of a value, as INT32 `[1]`.
-fn dimension(e: &mut Emitter<'_>, name: &str, x: ValueId, axis: usize) -> Result<ValueId> {
-    let shape = e.op("shape", &format!("{name}_shape"), &[("x", x)])?;
-    e.slice(&format!("{name}_count"), shape, 1, 0, axis..axis + 1)
 }
 
 /// 1 where a text began behind row 0, which holds zeros then; else 0; INT32 `[1]`.

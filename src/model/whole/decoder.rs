@@ -50,14 +50,17 @@ impl Whole {
             argmax: options.model.argmax,
             last_row: last_row(options, kv.filter(|_| !is_ranged))?,
         };
-        let mut program = decoder::build(decoder, weights, &built)?;
-        let about = &mut program.metadata;
+        let chunks = options.model.chunks;
+        let mut programs = decoder::build_chunks(decoder, weights, &built, chunks)?;
         let ends: Vec<String> = self.ends.iter().map(i64::to_string).collect();
-        about.user.insert(ENDS.into(), ends.join(","));
-        about.user.insert(MODEL_TYPE.into(), self.model_type.clone());
-        about.user.insert(CONTEXT.into(), context.to_string());
-        if let (FeatureNames::SwiftTransformers, Some(hub)) = (options.model.names, &self.hub) {
-            about.user.insert(EXPORTERS_NAME.into(), hub.clone());
+        for program in &mut programs {
+            let about = &mut program.metadata.user;
+            about.insert(ENDS.into(), ends.join(","));
+            about.insert(MODEL_TYPE.into(), self.model_type.clone());
+            about.insert(CONTEXT.into(), context.to_string());
+            if let (FeatureNames::SwiftTransformers, Some(hub)) = (options.model.names, &self.hub) {
+                about.insert(EXPORTERS_NAME.into(), hub.clone());
+            }
         }
         let form = match (kv, options.target >= Target::Ios18) {
             (Some(Kv::State), _) if is_ranged => "main, any number of tokens over states".into(),
@@ -77,12 +80,13 @@ impl Whole {
             (None, _) => "main, without states".into(),
         };
         let words = format!(
-            "{}, {} layers{}; {form}, context {context}",
+            "{}, {} layers{}{}; {form}, context {context}",
             self.model_type,
             decoder.layers.len(),
+            if chunks > 1 { format!(" in {chunks} packages") } else { String::new() },
             suited(style)
         );
-        Ok(Built { program, words, notes })
+        Ok(Built { programs, words, notes })
     }
 }
 

@@ -31,7 +31,7 @@ pub(in crate::model) struct Angles {
 #[derive(Debug, Default)]
 pub(in crate::model) struct Around {
     /// By kind of rotation.
-    pub(in crate::model) angles: Vec<Angles>,
+    pub(in crate::model) angles: BTreeMap<usize, Angles>,
     /// What is added to scores, by window: `[1, 1, T, S]`, or `[1, 1, 1, S]`. Without any, every token
     /// sees all.
     pub(in crate::model) masks: BTreeMap<Option<usize>, ValueId>,
@@ -109,7 +109,8 @@ fn heads(
     let k = split(e, "k", k, kv_heads, dim, of.k_norm.as_ref())?;
     let v = split(e, "v", v, kv_heads, dim, None)?;
     let Some(kind) = of.rope else { return Ok([q, k, v]) };
-    let angles = around.angles[kind];
+    let angles = around.angles.get(&kind).copied();
+    let angles = angles.ok_or_else(|| Error::bug("attention", format!("no angles {kind}")))?;
     let q = rotate(e, "q_rope", q, angles, axis, dim)?;
     Ok([q, rotate(e, "k_rope", k, angles, axis, dim)?, v])
 }

@@ -84,7 +84,7 @@ impl Host {
         };
         Self {
             context: options.context,
-            rotations: decoder.ropes.iter().enumerate().map(rotation).collect(),
+            rotations: decoder.turned().map(rotation).collect(),
             caches: banks::forms(decoder, options).into_iter().map(bank).collect(),
             last: options.last_row.then(|| options.names.last.into()),
         }

@@ -20,7 +20,7 @@
 //! | argmax in the graph | `--argmax`: output `next_token` beside the logits |
 //! | sliding windows with a cache of the window's length | yes: a ring of `window + prefill chunk` columns, in place of a shift |
 //! | embedding outside or on the CPU | inside, before the first layer; Core ML runs a gather on the CPU, and one file holds the table that embedding and head share |
-//! | a model in chunks | no: chunks hand hidden values and caches to each other, and nothing here could prove that a device loads each; one package holds the model, and `--layer-package` writes its matrices apart |
+//! | a model in chunks | `--chunks N`: packages of about equal size, cut between layers, each with the caches of its own |
 //! | a long prefill in one call | `--prefill-chunk 512` |
 //! | a prefill without logits that nobody reads | yes: the head sees one row, chosen by a one-hot input; `--prefill-logits all` returns every one |
 //!
@@ -54,12 +54,12 @@ pub(super) fn inputs(
 ) -> Result<(Around, Banks)> {
     let kv = options.kv.ok_or_else(|| Error::bug("a step", "without caches"))?;
     let mut around = Around::default();
-    for (kind, rope) in decoder.ropes.iter().enumerate() {
+    for (kind, rope) in decoder.turned() {
         let pairs = rope.frequencies.len();
         let [cos, sin] = angle_names(options.names, kind);
         let cos = angles(e, &cos, "cosines", [count, pairs])?;
         let sin = angles(e, &sin, "sines", [count, pairs])?;
-        around.angles.push(Angles { cos, sin, pairs });
+        around.angles.insert(kind, Angles { cos, sin, pairs });
     }
     let banks = Banks::new(e, decoder, options, count, kv, &mut around)?;
     Ok((around, banks))
