@@ -135,3 +135,16 @@ pub fn decode(dtype: FloatType, bytes: &[u8], out: &mut [f32]) {
         }
     }
 }
+/// Some rows of the transpose of a matrix `[rows, cols]` of elements of `N` bytes: `[wanted, rows]`.
+pub fn transposed<const N: usize>(stored: &[u8], cols: usize, wanted: Range<usize>) -> Vec<u8> {
+    let (stored, _) = stored.as_chunks::<N>();
+    let lines = stored.chunks_exact(cols.max(1));
+    let rows = lines.len();
+    let mut out = vec![[0; N]; wanted.len() * rows];
+    for (row, line) in lines.enumerate() {
+        for (col, &value) in line[wanted.clone()].iter().enumerate() {
+            out[col * rows + row] = value;
+        }
+    }
+    out.into_flattened()
+}

@@ -16,6 +16,7 @@ use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use twolane::Result;
 use twolane::execute::Engine;
 use twolane::generate::{Sampler, Session, generate};
 use twolane::graph::weight::{Operand, Storage};
@@ -33,7 +34,6 @@ use twolane::runtime::{Backend, Cpu, Mode, Reference, Tensor, Tensors};
 use twolane::source::{Package, Source};
 use twolane::target::Target;
 use twolane::validate;
-use twolane::{Error, Result};
 
 const DECODERS: [&str; 12] = [
     "gemma2",
@@ -394,14 +394,94 @@ fn norms_are_folded_before_convolutions_are_quantized() {
     }
 }
 
+/// A safetensors file's tensors as FP32, with types and shapes.
+type Stored = BTreeMap<String, (safetensors::Dtype, Vec<usize>, Vec<f32>)>;
+
+fn stored(path: &Path) -> Stored {
+    let bytes = fs::read(path).unwrap();
+    let all = SafeTensors::deserialize(&bytes).unwrap();
+    let one = |(name, view): (String, TensorView<'_>)| {
+        let values = match view.dtype() {
+            safetensors::Dtype::F16 => {
+                view.data().as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+            }
+            safetensors::Dtype::F32 => {
+                view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+            }
+            _ => Vec::new(),
+        };
+        (name, (view.dtype(), view.shape().to_vec(), values))
+    };
+    all.tensors().into_iter().map(one).collect()
+}
+
+/// The dequantized file of a model, which a run of these outputs writes; and its schemes.
+fn dense(name: &str, out: &Path, outputs: &[Output]) -> (Stored, Vec<String>) {
+    let job = prepared(&folder(name), out, "linear-int8", outputs).unwrap();
+    let tensors = job.plan().tensors.iter();
+    let schemes = tensors.map(|t| format!("{} {:?} {}", t.name, t.scheme, t.rule)).collect();
+    let planned = job.plan().outputs.clone();
+    job.run(&()).unwrap();
+    for output in planned {
+        assert_eq!(fs::metadata(out.join(&output.path)).unwrap().len(), output.bytes, "{output:?}");
+    }
+    assert!(out.join("config.json").is_file(), "a program that loads it needs its description");
+    (stored(&out.join("model.dequantized.safetensors")), schemes)
+}
+
+/// What the package's weights stand for, by their names in the checkpoint.
+fn packed(out: &Path) -> BTreeMap<String, Vec<f32>> {
+    let package = Package::open(out).unwrap();
+    let names = &package.program.metadata.user;
+    let functions = package.program.functions.values();
+    let weights = functions.flat_map(Function::weights);
+    let named = weights.filter_map(|(value, weight)| Some((names.get(&value.name)?, weight)));
+    named.map(|(name, weight)| (name.clone(), weight.dequantize().unwrap())).collect()
+}
+
 #[test]
-fn tensors_of_another_layout_are_not_written_as_the_checkpoints() {
+fn dense_weights_are_those_of_the_package_in_the_checkpoints_names_and_shapes() {
     let dir = tempfile::tempdir().unwrap();
     let outputs = [Output::Mlpackage, Output::Dense];
-    let job = prepared(&folder("gpt2"), &dir.path().join("out"), "float16", &outputs);
-    let refused = job.map(|_| ()).unwrap_err();
-    let Error::Usage(why) = &refused else { panic!("{refused}") };
-    assert!(why.contains("transposed from Conv1D") && why.contains("--layer-package"), "{why}");
+    for name in ["gpt2", "resnet-basic", "resnet-bottleneck", "bert-prefix", "vit"] {
+        let [out, alone] = ["out", "alone"].map(|kind| dir.path().join(format!("{name}-{kind}")));
+        let (dense, schemes) = dense(name, &out, &outputs);
+        let (again, same_schemes) = self::dense(name, &alone, &[Output::Dense]);
+        assert!(dense == again, "{name}: by itself it is another file");
+        assert_eq!(schemes, same_schemes, "{name}");
+        let checkpoint = stored(&folder(name).join("model.safetensors"));
+        let shapes = |all: &Stored| -> Vec<(String, Vec<usize>)> {
+            all.iter().map(|(name, (_, shape, _))| (name.clone(), shape.clone())).collect()
+        };
+        assert_eq!(shapes(&dense), shapes(&checkpoint), "{name}");
+
+        let (mut turned, mut folded) = (0, 0);
+        for (weight, values) in packed(&out) {
+            if let Some((_, shape, got)) = dense.get(&weight)
+                && got.len() == values.len()
+            {
+                let conv1d = name == "gpt2" && weight.contains(".h.") && shape.len() == 2;
+                turned += usize::from(conv1d);
+                let of = |i: usize| match conv1d {
+                    true => values[i % shape[1] * shape[0] + i / shape[1]],
+                    false => values[i],
+                };
+                let same = got.iter().enumerate().all(|(i, &w)| w == of(i));
+                assert!(same, "{name}: {weight}");
+            } else {
+                // What is left of a norm is the bias of a norm that does nothing else.
+                let norm = weight.replace("convolution.bias", "normalization");
+                let part = |part: &str| &dense[&format!("{norm}.{part}")].2;
+                assert_eq!(*part("bias"), values, "{name}: {weight}");
+                assert!(part("weight").iter().all(|&gain| gain == 1.0));
+                assert!(part("running_mean").iter().all(|&mean| mean == 0.0));
+                assert!(part("running_var").iter().all(|&v| v + 1e-5 == 1.0));
+                folded += 1;
+            }
+        }
+        assert_eq!(turned, if name == "gpt2" { 3 * 4 } else { 0 });
+        assert_eq!(folded > 0, name.starts_with("resnet"));
+    }
 }
 
 #[test]

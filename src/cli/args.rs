@@ -133,7 +133,8 @@ pub(crate) struct Convert {
     /// macos14, macos15, macos26 [default: ios18; of an .mlpackage its own]
     #[arg(short, long, value_name = "T", help_heading = "Outputs")]
     pub(crate) target: Option<Target>,
-    /// What to write: mlpackage, metal, dense (dequantized FP16 safetensors), golden (see --golden),
+    /// What to write: mlpackage, metal, dense (dequantized FP16 safetensors, in the
+    /// checkpoint's own names and shapes), golden (see --golden),
     /// with commas between
     /// [default: mlpackage,metal]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Outputs")]

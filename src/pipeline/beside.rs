@@ -31,18 +31,23 @@ const NAMES: &[&str] = &[
 pub(super) struct Beside(Vec<(PathBuf, String)>);
 
 /// Finds the files that go with a model, `more` of them by their names in its folder, and announces
-/// them.
+/// them with the output of this kind.
 ///
 /// # Errors
 /// [`Error::Io`] where one cannot be looked at.
-pub(super) fn add(files: &mut Files, folder: &Path, more: &[String]) -> Result<Beside> {
+pub(super) fn add(
+    files: &mut Files,
+    kind: Output,
+    folder: &Path,
+    more: &[String],
+) -> Result<Beside> {
     let mut found = Vec::new();
     for name in NAMES.iter().copied().chain(more.iter().map(String::as_str)) {
         let path = folder.join(name);
         if path.is_file() {
             let about = fs::metadata(&path)
                 .map_err(|source| Error::io("read", path.display().to_string(), source))?;
-            files.announce(Output::Mlpackage, name.into(), about.len());
+            files.announce(kind, name.into(), about.len());
             found.push((path, name.to_owned()));
         }
     }

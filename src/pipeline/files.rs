@@ -1,19 +1,18 @@
 //! The files of a run: what each holds from the start, and which parts of which tensors go where.
 
 use super::beside::{self, Beside};
+use super::dense::{self, Turned};
 use super::golden::Golden;
 use super::output::{OutputFile, Transaction};
 use super::package::{self, Package, Subject};
 use super::sink::{Content, Sink};
 use crate::formats::metal_blob;
-use crate::formats::safetensors::{Dtype, Layout};
 use crate::graph::weight::{Bytes, Operand, Part, Storage};
 use crate::layout::{self, Lanes};
 use crate::plan::{Output, Plan, PlannedOutput, PlannedTensor};
 use crate::scheme::{Float, Scheme};
 use crate::source::Source;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 
 /// The files of a run and the sinks of every tensor.
 #[derive(Debug, Default)]
@@ -25,6 +24,8 @@ pub(super) struct Files {
     pub(super) packages: Vec<Package>,
     /// What goes with a whole model.
     pub(super) beside: Beside,
+    /// What is turned when all is written.
+    pub(super) turned: Option<Turned>,
     /// What is recorded of each, if that is asked for.
     pub(super) golden: Vec<Golden>,
     /// For each tensor of the plan, the places that want a part of it.
@@ -35,7 +36,8 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct PlannedFile {
     output: Output,
-    path: String,
+    /// Its path in the output folder; `None` for one that is gone when the run ends.
+    path: Option<String>,
     bytes: u64,
     prelude: Vec<(u64, Bytes)>,
 }
@@ -49,7 +51,13 @@ impl Files {
         bytes: u64,
         prelude: Vec<(u64, Bytes)>,
     ) -> usize {
-        self.files.push(PlannedFile { output, path, bytes, prelude });
+        self.files.push(PlannedFile { output, path: Some(path), bytes, prelude });
+        self.files.len() - 1
+    }
+
+    /// Adds a file that no one sees; returns its number.
+    pub(super) fn add_unnamed(&mut self, output: Output, bytes: u64) -> usize {
+        self.files.push(PlannedFile { output, path: None, bytes, prelude: Vec::new() });
         self.files.len() - 1
     }
 
@@ -60,13 +68,12 @@ impl Files {
 
     /// The files with their sizes, for the plan.
     fn outputs(&self) -> Vec<PlannedOutput> {
-        let planned = |f: &PlannedFile| PlannedOutput {
-            kind: f.output,
-            path: f.path.clone(),
-            bytes: f.bytes,
+        let planned = |f: &PlannedFile| {
+            let path = f.path.clone()?;
+            Some(PlannedOutput { kind: f.output, path, bytes: f.bytes })
         };
-        let mut outputs: Vec<_> =
-            self.files.iter().map(planned).chain(self.announced.iter().cloned()).collect();
+        let planned = self.files.iter().filter_map(planned);
+        let mut outputs: Vec<_> = planned.chain(self.announced.iter().cloned()).collect();
         outputs.sort_by_key(|output| output.kind);
         outputs
     }
@@ -77,7 +84,10 @@ impl Files {
     /// [`Error::Io`], a full disk included.
     pub(super) fn create(&self, transaction: &Transaction) -> Result<Vec<OutputFile>> {
         let create = |planned: &PlannedFile| {
-            let file = transaction.create(&planned.path, planned.bytes)?;
+            let file = match &planned.path {
+                Some(path) => transaction.create(path, planned.bytes)?,
+                None => transaction.unnamed(planned.bytes)?,
+            };
             for (offset, bytes) in &planned.prelude {
                 file.write_at(bytes, *offset)?;
             }
@@ -95,7 +105,8 @@ impl Files {
             let len = file.current_len()?;
             if len != planned.bytes {
                 let why = format!("{len} bytes were written, {} planned", planned.bytes);
-                return Err(Error::bug(&planned.path, why));
+                let path = planned.path.as_deref().unwrap_or("an unnamed file");
+                return Err(Error::bug(path, why));
             }
         }
         Ok(())
@@ -113,13 +124,17 @@ pub(super) fn lay_out(source: &Source, plan: &mut Plan, subject: &Subject) -> Re
         match output {
             Output::Mlpackage => package::add(&mut files, source, plan, subject)?,
             Output::Metal => add_metal(&mut files, stem, source, plan)?,
-            Output::Dense => add_dense(&mut files, stem, source, plan)?,
+            Output::Dense => {
+                let whole = matches!(subject, Subject::Whole(_));
+                dense::add(&mut files, if whole { "model" } else { stem }, source, plan)?;
+            }
             // With the package, whose functions are recorded.
             Output::Golden => require_package(plan)?,
         }
     }
     if let Subject::Whole(whole) = subject {
-        files.beside = beside::add(&mut files, source.folder(), whole.files())?;
+        let kind = plan.options.outputs.first().copied().unwrap_or(Output::Mlpackage);
+        files.beside = beside::add(&mut files, kind, source.folder(), whole.files())?;
     }
     plan.outputs = files.outputs();
     Ok(files)
@@ -174,42 +189,6 @@ fn add_metal(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Res
             };
             add(layout::part(part), content);
         }
-    }
-    Ok(())
-}
-
-/// `STEM.dequantized.safetensors`: what the weights stand for, FP16 under the original names.
-///
-/// # Errors
-/// [`Error::Usage`] where the package wants other tensors than the checkpoint holds.
-fn add_dense(files: &mut Files, stem: &str, source: &Source, plan: &Plan) -> Result<()> {
-    if let Some((tensor, how)) = source.tensors().iter().find_map(|t| Some((t, t.derivation()?))) {
-        return Err(Error::Usage(format!(
-            "--to dense writes weights as the checkpoint holds them, and those of the package are \
-             other ones: `{}`: {how}; write dense in a run without mlpackage, or both with \
-             --layer-package",
-            tensor.name
-        )));
-    }
-    let mut tensors = Vec::new();
-    let mut contents = Vec::new();
-    for (planned, tensor) in plan.tensors.iter().zip(source.tensors()) {
-        let (dtype, content) = match planned.scheme {
-            None => (tensor.dtype, Content::Raw),
-            Some(Scheme::Float(Float::F32)) => (Dtype::F32, Content::Values(Float::F32)),
-            Some(Scheme::Float(Float::F16) | Scheme::Linear(_) | Scheme::Palette(_)) => {
-                (Dtype::F16, Content::Values(Float::F16))
-            }
-        };
-        tensors.push((planned.name.clone(), dtype, planned.shape.clone()));
-        contents.push(content);
-    }
-    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    let layout = Layout::new(&tensors, &metadata)?;
-    let path = format!("{stem}.dequantized.safetensors");
-    let file = files.add(Output::Dense, path, layout.file_len, vec![(0, layout.header.into())]);
-    for ((sinks, content), offset) in files.sinks.iter_mut().zip(contents).zip(layout.offsets) {
-        sinks.push(Sink { file, offset, content });
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | `roles` | what a whole model does with each tensor |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
+//! | `dense` | what quantized weights stand for, as their checkpoint would hold it |
 //! | `beside` | the tokenizer and its like, which go with a whole model |
 //! | `golden` | recorded inputs and outputs of the package's functions |
 //! | `provenance` | what a package says of its own making |
@@ -24,6 +25,7 @@
 mod beside;
 mod budget;
 mod bytes;
+mod dense;
 mod files;
 mod golden;
 mod hash;

@@ -4,6 +4,7 @@
 //! the new, never a half. What an interrupted run leaves behind is a hidden sibling that nobody
 //! holds a lock on; the next run for the same name removes it.
 
+use crate::map::Map;
 use crate::{Error, Result};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use std::fs::{self, File, OpenOptions};
@@ -83,6 +84,15 @@ impl Transaction {
         let path = self.staging.join(NAME);
         fs::remove_file(&path).map_err(|e| io_error("remove", &path, e))?;
         Ok(file)
+    }
+
+    /// The same, to be written as the files with names are.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk included.
+    pub fn unnamed(&self, len: u64) -> Result<OutputFile> {
+        let name = self.target.join("an unnamed file").display().to_string();
+        Ok(OutputFile { file: self.scratch(len)?, name })
     }
 
     /// Writes a small file whole.
@@ -173,6 +183,14 @@ impl OutputFile {
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         use std::os::unix::fs::FileExt;
         self.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &self.name, e))
+    }
+
+    /// What was written so far, mapped.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Input`] for an empty file.
+    pub(super) fn map(&self) -> Result<Map> {
+        Map::of(&self.file, &self.name)
     }
 
     /// Asks the system to begin to bring what was written to the disk, without waiting for it. A

@@ -128,6 +128,9 @@ impl Job {
             self.source.tensors()[finished].iter().for_each(|tensor| self.source.done(tensor));
         };
         let outcomes = output::behind(tidy, |tidy| run::run(&work, &mut hash, progress, tidy))?;
+        if let Some(turned) = &self.files.turned {
+            turned.write(&out)?;
+        }
         for golden in recorded {
             golden.record(&self.source, &out, progress)?;
         }
@@ -283,13 +286,14 @@ pub fn is_package(path: &Path) -> bool {
     path.is_dir() && (named || path.join(mlpackage::MANIFEST_PATH).is_file())
 }
 
-/// The model that a `config.json` beside the weights describes, if the package is to hold it.
+/// The model that a `config.json` beside the weights describes, unless its layers alone are wanted. What
+/// it makes of the weights is in every output.
 fn whole(
     source: &mut Source,
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Whole>> {
-    if options.model.layer_package || !options.outputs.contains(&Output::Mlpackage) {
+    if options.model.layer_package {
         return Ok(None);
     }
     let Some((path, bytes)) = source.config() else { return Ok(None) };
@@ -303,6 +307,9 @@ fn whole(
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
     let whole = Whole::describe(&config, tensors, options.model.context)?;
     if whole.is_none() {
+        if !options.outputs.contains(&Output::Mlpackage) {
+            return Ok(None);
+        }
         let named = config.model_type().unwrap_or("none");
         warnings.push(format!(
             "config.json: the model type `{named}` is not known; the package holds one function for \

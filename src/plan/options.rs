@@ -226,7 +226,8 @@ pub enum Output {
     Mlpackage,
     /// `STEM.metal/`: the blob that Metal maps.
     Metal,
-    /// `STEM.dequantized.safetensors`: FP16 values under the original names.
+    /// `STEM.dequantized.safetensors`, of a whole model `model.dequantized.safetensors`: FP16 values in
+    /// the original names and shapes.
     Dense,
     /// `STEM.golden.safetensors`: inputs, and what the source's weights make of them.
     Golden,

@@ -10,7 +10,7 @@ use super::{Source, SourceTensor};
 use crate::graph::weight::Weight;
 use crate::map::Map;
 use crate::model::parameters::{BatchNorm, Derivation, Parameter};
-use crate::tensor::{FloatType, Weights, decode};
+use crate::tensor::{FloatType, Weights, decode, transposed};
 use crate::{Error, Result};
 use half::f16;
 use rayon::prelude::*;
@@ -100,6 +100,30 @@ impl SourceTensor {
             Some(Recipe::Decoded(weight)) => weight.byte_len(),
             _ => self.range.len() as u64,
         }
+    }
+
+    /// The name, in the checkpoint, of the tensor whose place it takes.
+    pub fn stored_name(&self) -> &str {
+        match self.derived.as_ref().map(|derived| &derived.recipe) {
+            Some(Recipe::Bias(norm)) => &norm.parts[1].name,
+            _ => &self.name,
+        }
+    }
+
+    /// Whether the checkpoint holds its transpose.
+    pub fn is_turned(&self) -> bool {
+        matches!(&self.derived, Some(Derived { recipe: Recipe::Transposed, .. }))
+    }
+
+    /// Of what is left of a norm: the norm's other tensors, by name, each with the value that all its
+    /// elements have in a norm that only adds its bias, `1 (x − 0) / √((1 − ε) + ε) + b`.
+    pub fn neutral(&self) -> Vec<(&str, f32)> {
+        let Some(Derived { recipe: Recipe::Bias(norm), .. }) = &self.derived else {
+            return Vec::new();
+        };
+        let [gain, _, mean, variance] = &*norm.parts;
+        let one = (1.0 - norm.epsilon) as f32;
+        vec![(&gain.name, 1.0), (&mean.name, 0.0), (&variance.name, one)]
     }
 
     /// What was done to what the checkpoint holds, for people; `None` for a tensor as it stands.
@@ -300,20 +324,6 @@ fn elements(weights: Weights<'_>, range: Range<usize>) -> Vec<f32> {
     let mut values = vec![0.0; range.len()];
     weights.decode(range, &mut values);
     values
-}
-
-/// Rows of the transpose of a matrix `[inputs, outputs]` of elements of `N` bytes.
-fn transposed<const N: usize>(stored: &[u8], outputs: usize, rows: Range<usize>) -> Vec<u8> {
-    let (stored, _) = stored.as_chunks::<N>();
-    let lines = stored.chunks_exact(outputs.max(1));
-    let inputs = lines.len();
-    let mut out = vec![[0; N]; rows.len() * inputs];
-    for (input, line) in lines.enumerate() {
-        for (row, &value) in line[rows.clone()].iter().enumerate() {
-            out[row * inputs + input] = value;
-        }
-    }
-    out.into_flattened()
 }
 
 #[cfg(test)]

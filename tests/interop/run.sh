@@ -107,6 +107,14 @@ if [ -d "$shared/fixtures" ]; then
       "$quantize" validate -q "$packages/$name/$scheme" --against "$package" --skip-speed --on cpu
     done
   done
+  # Compressed ones, compressed anew.
+  for package in "$shared"/fixtures/coreml/q/*/model.mlpackage; do
+    name=$(basename "$(dirname "$package")")
+    for scheme in linear-int8 palette-4; do
+      "$quantize" -q --requantize --scheme $scheme --min-elements 1 --to mlpackage,dense \
+        -o "$packages/q-$name/$scheme" "$package"
+    done
+  done
 fi
 
 if [ -f "$shared/tools/check_mlpackage.py" ]; then
