@@ -1,22 +1,26 @@
 //! Constants of a program as tensors to compute with, and back.
 
-use super::{Data, Tensor};
+use super::{Data, Mode, Tensor};
 use crate::graph::weight::{Data as Stored, Operand, Storage, Weight};
 use crate::graph::{Constant, DataType};
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
 
-/// The elements of a stored tensor; a compressed one is decoded.
+/// The elements of a stored tensor as operations see them in this mode; a compressed one is decoded.
 ///
 /// # Errors
 /// A sentence on operands that do not fit each other, whose bytes are not here, or whose type no
 /// tensor holds.
-pub(crate) fn tensor_of(weight: &Weight) -> Result<Tensor, String> {
+pub(crate) fn tensor_of(weight: &Weight, mode: Mode) -> Result<Tensor, String> {
     let dtype = weight.storage.dtype();
     let shape = || IxDyn(&weight.shape);
     let shaped = |why: ndarray::ShapeError| why.to_string();
     if matches!(dtype, DataType::Float16 | DataType::Float32) {
-        let values = weight.dequantize().map_err(|why| why.to_string())?;
+        let values = match mode {
+            Mode::F32 => weight.unrounded(),
+            Mode::F16 | Mode::Ane => weight.dequantize(),
+        };
+        let values = values.map_err(|why| why.to_string())?;
         return Ok(Tensor::float(dtype, ArrayD::from_shape_vec(shape(), values).map_err(shaped)?));
     }
     weight.check()?;
@@ -98,7 +102,7 @@ mod tests {
                 _ => (0..4 * size).map(|i| (i as u8).wrapping_mul(37) ^ 0x85).collect(),
             };
             let weight = Weight::dense(Operand::new(dtype, &[2, 2], bytes));
-            let tensor = tensor_of(&weight).expect("a tensor");
+            let tensor = tensor_of(&weight, Mode::F16).expect("a tensor");
             assert_eq!(constant_of(&tensor), Some(weight.into()), "{dtype}");
         }
     }

@@ -186,7 +186,7 @@ fn folded(operation: &Operation, values: &[Value]) -> Option<Vec<Constant>> {
                 if !plain || !is_small(&weight.shape) {
                     return None;
                 }
-                Some(tensor_of(weight).ok()?)
+                Some(tensor_of(weight, Mode::F32).ok()?)
             }
             Constant::Text(_) | Constant::Labels(_) => None,
         });

@@ -1,6 +1,7 @@
 //! One function: its weights, its layers, its outputs.
 
 use super::Options;
+use super::agreement;
 use super::finite::not_finite;
 use super::golden::{Golden, recorded, retyped};
 use super::layers::{Layer, numbers};
@@ -12,8 +13,8 @@ use crate::graph::weight::{Storage, Weight};
 use crate::graph::{Function, Operation};
 use crate::metrics::Closeness;
 use crate::report::Validation;
-use crate::report::validation::{AgreementCheck, Figures, LayerCheck};
-use crate::runtime::{Mode, Reference, Tensors};
+use crate::report::validation::{Figures, LayerCheck};
+use crate::runtime::{Mode, Reference};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +69,9 @@ impl Check<'_> {
         let runs = self.runs(found)?;
         self.compare_outputs(&expected, &runs, found);
         self.find_not_finite(&expected, &runs, found);
-        self.compare_backends(&runs, found);
+        if self.options.mode == Mode::F32 {
+            found.agreement.extend(agreement::checks(self.name, self.function, &runs));
+        }
         self.compare_checkpoints(&mut layers)?;
         let overflows = runs.iter().find(|(engine, _)| **engine == Engine::Reference);
         let overflows =
@@ -211,34 +214,6 @@ impl Check<'_> {
                 not_finite(self.name, name, **engine, ran, expected)
             };
             found.not_finite.extend(runs.iter().find_map(broken));
-        }
-    }
-
-    /// The first backend beside each other one, where both compute in f32.
-    fn compare_backends(&self, runs: &[(&Engine, Ran)], found: &mut Validation) {
-        let Some(((first, one), others)) = runs.split_first() else { return };
-        if self.options.mode != Mode::F32 {
-            return;
-        }
-        for (second, other) in others {
-            for output in &self.function.outputs {
-                let name = &self.function.value(output.value).name;
-                let mut sums = Closeness::default();
-                for (one, other) in one.steps.iter().zip(&other.steps) {
-                    let pair = |t: &Tensors| t.get(name).and_then(recorded);
-                    if let (Some(x), Some(y)) = (pair(one), pair(other)) {
-                        sums.add(&x, &y);
-                        sums.broken += x.len().abs_diff(y.len()) as u64;
-                    }
-                }
-                found.agreement.push(AgreementCheck {
-                    function: self.name.into(),
-                    output: name.clone(),
-                    between: [first.to_string(), second.to_string()],
-                    elements: sums.elements,
-                    relative: sums.relative(),
-                });
-            }
         }
     }
 

@@ -110,7 +110,7 @@ impl<'a> Layer<'a> {
         for (place, argument) in self.operation.arguments.iter().enumerate() {
             let value = self.function.value(argument.value);
             tensors.push(match &value.constant {
-                Some(Constant::Tensor(weight)) => Some(tensor_of(weight)?),
+                Some(Constant::Tensor(weight)) => Some(tensor_of(weight, mode)?),
                 Some(Constant::Text(_) | Constant::Labels(_)) => None,
                 None => {
                     let earlier = &self.operation.arguments[..place];

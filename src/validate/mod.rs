@@ -16,6 +16,7 @@
 //! | `function` | one function: its weights, layers and outputs |
 //! | `layers` | one layer beside its counterpart |
 //! | `outputs` | outputs beside the source's, and which of them are distributions |
+//! | `agreement` | backends beside each other |
 //! | `finite` | outputs that are NaN or infinite, where the source's are not |
 //! | `names` | names of weights without what converters append |
 //! | [`golden`] | recorded inputs and outputs that travel with a package |
@@ -24,6 +25,7 @@
 //! | `speed` | latency and rates |
 //! | `probe` | what the machine does at the best; peak memory |
 
+mod agreement;
 mod chunks;
 mod finite;
 mod function;

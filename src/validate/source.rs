@@ -155,7 +155,7 @@ pub(crate) fn widened(function: &Function, lookup: &mut Lookup<'_>) -> Result<Fu
         {
             let values = match lookup(value, weight)? {
                 Some(values) => values,
-                None => weight.dequantize()?,
+                None => weight.unrounded()?,
             };
             if values.len() != weight.shape.iter().product::<usize>() {
                 return Err(Error::bug(&value.name, "a source of another size"));

@@ -1,7 +1,9 @@
 //! The plain formulas of CoreML's constexpr operations: what a storage means.
 //!
-//! Every product is formed in f32, where INT8 × FP16 is exact, and rounded once to the type of the
-//! operand that scales, half to even: bit for bit what coremltools' `decompress_weights` returns.
+//! Every product is formed in f32, where INT8 × FP16 is exact. A package declares that it is rounded
+//! once to the type of the operand that scales, half to even: [`Weight::dequantize`] gives that, bit
+//! for bit what coremltools' `decompress_weights` returns. What a processor multiplies that scales
+//! sums of codes is the product itself: [`Weight::unrounded`].
 
 use super::check::set_bits;
 use super::{Data, Operand, Storage, Weight};
@@ -48,6 +50,19 @@ impl Weight {
     /// [`Error::Bug`] if the operands do not fit each other, are no floating-point weight, or are
     /// not here yet, and for rows that there are not.
     pub fn dequantize_rows(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        self.decode(rows, Rounding::Declared)
+    }
+
+    /// The weights without the rounding of products to FP16: `scale · (code − offset)` in f32. Of plain
+    /// values, and of entries of a table that nothing scales, both are the same.
+    ///
+    /// # Errors
+    /// As [`Self::dequantize`].
+    pub fn unrounded(&self) -> Result<Vec<f32>> {
+        self.decode(0..self.rows(), Rounding::None)
+    }
+
+    fn decode(&self, rows: Range<usize>, rounding: Rounding) -> Result<Vec<f32>> {
         let bug = |why: String| Error::bug("Weight::dequantize", why);
         self.check().map_err(bug)?;
         let dtype = self.storage.dtype();
@@ -63,13 +78,33 @@ impl Weight {
         if rows.start > rows.end || rows.end > self.rows() || cut {
             return Err(bug(format!("rows {rows:?} of {}, {unit} a code", self.rows())));
         }
-        let part = Part { shape: &self.shape, rows };
+        let part = Part { shape: &self.shape, rows, rounding };
         let mut weights = match &self.storage {
             Storage::Sparse { mask, values } => values_of(values, &part, Some(mask)),
             storage => values_of(storage, &part, None),
         };
-        round(dtype, &mut weights);
+        rounding.round(dtype, &mut weights);
         Ok(weights)
+    }
+}
+
+/// What becomes of products.
+#[derive(Clone, Copy)]
+enum Rounding {
+    /// They are rounded to the type of what scales them.
+    Declared,
+    /// They stay what they are in f32.
+    None,
+}
+
+impl Rounding {
+    fn round(self, dtype: DataType, values: &mut [f32]) {
+        match (self, dtype) {
+            (Self::Declared, DataType::Float16) => {
+                values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
+            }
+            (Self::Declared | Self::None, _) => {}
+        }
     }
 }
 
@@ -77,6 +112,7 @@ impl Weight {
 struct Part<'s> {
     shape: &'s [usize],
     rows: Range<usize>,
+    rounding: Rounding,
 }
 
 impl Part<'_> {
@@ -127,11 +163,11 @@ impl Part<'_> {
         }
     }
 
-    /// Multiplies by blockwise scales and rounds to their type.
+    /// Multiplies by blockwise scales, and rounds.
     fn multiply(&self, values: &mut [f32], scale: &Operand) {
         let factors = self.blocks_of(scale, 1);
         self.each_block(&scale.shape, |i, block| values[i] *= factors[block]);
-        round(scale.dtype, values);
+        self.rounding.round(scale.dtype, values);
     }
 
     /// The elements of an operand that has `each` of them for each block, of these rows.
@@ -167,10 +203,11 @@ fn values_of(storage: &Storage, part: &Part, mask: Option<&Operand>) -> Vec<f32>
                 0 => part.rows.start / vector..part.rows.end / vector,
                 _ => part.rows.clone(),
             };
-            let coded = Part { shape: &coded, rows };
+            let coded = Part { shape: &coded, rows, ..*part };
             let mut values = coded.blocks_of(table, entries * vector);
             if let Some(scale) = table_scale {
-                let tables = Part { shape: &table.shape, rows: coded.block_rows(groups) };
+                let rows = coded.block_rows(groups);
+                let tables = Part { shape: &table.shape, rows, ..*part };
                 tables.multiply(&mut values, scale);
             }
             let inner: usize = coded.shape[vector_axis + 1..].iter().product();
@@ -219,14 +256,6 @@ fn clear(weights: &mut [f32], mask: Option<Vec<bool>>, vector: usize, inner: usi
     for (i, _) in mask.unwrap_or_default().iter().enumerate().filter(|(_, set)| !**set) {
         for v in 0..vector {
             weights[vector_place(i, v, vector, inner)] = 0.0;
-        }
-    }
-}
-
-fn round(dtype: DataType, values: &mut [f32]) {
-    if dtype == DataType::Float16 {
-        for value in values {
-            *value = f16::from_f32(*value).to_f32();
         }
     }
 }
@@ -358,6 +387,25 @@ mod tests {
         }
         let single = codes(Float32, &[1], &0.1f32.to_le_bytes());
         assert_eq!(Weight::dense(single).dequantize().unwrap(), [0.1]);
+    }
+
+    #[test]
+    fn unrounded_products_are_exact_in_f32() {
+        let tenth = f16::from_f32(0.1).to_f32();
+        let (scale, int8) = (halves(&[1, 1], &[0.1]), codes(Int8, &[1, 1], &[127]));
+        let linear = Storage::Linear { codes: int8, scale, offset: None };
+        let weight = Weight { shape: vec![1, 1], storage: linear };
+        assert_eq!(weight.unrounded().unwrap(), [127.0 * tenth]);
+        assert_eq!(weight.dequantize().unwrap(), [12.695_312_5]);
+        let table = Storage::Palette {
+            indices: codes(UInt1, &[2, 1], &[0b10]),
+            table: codes(Int8, &[1, 1, 2, 1], &[2, 253]),
+            table_scale: Some(halves(&[1, 1, 1, 1], &[0.1])),
+            vector_axis: 0,
+            channel_scale: Some(halves(&[2, 1], &[0.1, 0.1])),
+        };
+        let weight = Weight { shape: vec![2, 1], storage: table };
+        assert_eq!(weight.unrounded().unwrap(), [2.0 * tenth * tenth, -3.0 * tenth * tenth]);
     }
 
     #[test]

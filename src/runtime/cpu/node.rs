@@ -4,8 +4,8 @@ use super::buffers::Kind;
 use crate::graph::ops::Default;
 use crate::graph::weight::Weight;
 use crate::graph::{Constant, DataType, Function, Operation, Value, ValueId, ValueType};
-use crate::runtime::Data;
 use crate::runtime::constant::tensor_of;
+use crate::runtime::{Data, Mode};
 
 /// An operation of a specialized function.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl<'a> Node<'a> {
             return Err(format!("`{name}` must be constant"));
         }
         let Some(weight) = self.weight(name) else { return Ok(None) };
-        Ok(Some(match tensor_of(weight)?.data {
+        Ok(Some(match tensor_of(weight, Mode::F32)?.data {
             Data::Float(array) => array.iter().map(|&x| x.into()).collect(),
             Data::Int(array) => array.iter().map(|&x| x.into()).collect(),
             Data::Bool(array) => array.iter().map(|&x| f64::from(u8::from(x))).collect(),

@@ -10,6 +10,7 @@ use super::node::{Found, Node, has_elements, shape};
 use super::schedule::{Item, schedule};
 use super::steps::{self, Step, movement};
 use crate::graph::{Function, ValueId, ValueType, macs};
+use crate::runtime::Mode;
 use crate::runtime::constant::tensor_of;
 use crate::{Error, Result};
 
@@ -211,7 +212,8 @@ impl<'a> Planner<'a> {
         let value = self.function.value(root);
         let weight = value.constant.as_ref().and_then(|constant| constant.as_weight());
         let weight = weight.ok_or_else(|| format!("`{}` is {}", value.name, value.ty))?;
-        let content = tensor_of(weight).map_err(|why| format!("`{}`: {why}", value.name))?;
+        let content =
+            tensor_of(weight, Mode::F32).map_err(|why| format!("`{}`: {why}", value.name))?;
         let content =
             Buffer::of(&content).ok_or_else(|| format!("`{}` is no tensor", value.name))?;
         let place = self.keep(content);

@@ -53,7 +53,8 @@ impl Evaluator {
     /// that cannot be computed with.
     pub fn new(function: &Function, shapes: &Shapes, mode: Mode) -> Result<Self> {
         inputs::shapes(function, shapes)?;
-        let values: Result<Vec<_>> = function.values.iter().map(decoded).collect();
+        let values: Result<Vec<_>> =
+            function.values.iter().map(|value| decoded(value, mode)).collect();
         let mut values = values?;
         values.iter_mut().flatten().for_each(|tensor| round::edge(mode, tensor));
         let weights = values.iter().flatten().map(bytes).sum();
@@ -180,13 +181,13 @@ impl Prepared for Evaluator {
 }
 
 /// What operations see of a constant; `None` for words and labels, which are no tensors.
-fn decoded(value: &Value) -> Result<Option<Tensor>> {
+fn decoded(value: &Value, mode: Mode) -> Result<Option<Tensor>> {
     let Some(Constant::Tensor(weight)) = &value.constant else { return Ok(None) };
     let fault = |why| {
         let remedy = "convert the model with numbers of up to 32 bits";
         Error::input(format!("constant `{}`", value.name), why, remedy)
     };
-    tensor_of(weight).map(Some).map_err(fault)
+    tensor_of(weight, mode).map(Some).map_err(fault)
 }
 
 /// The results of an operation on the function's values, checked against the declared types.

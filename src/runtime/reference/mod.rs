@@ -49,8 +49,9 @@ use arguments::Arguments;
 /// How values are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// FP16 results are not rounded: the mathematics of the program. Constants and inputs of type
-    /// FP16 hold FP16 numbers, for that is what a package and its callers store.
+    /// FP16 results are not rounded, and among them what a compressed weight stands for: the
+    /// mathematics of the program. What is stored as FP16 numbers, constants, scales and tables, and
+    /// inputs of type FP16, is such: a package and its callers store no other.
     #[default]
     F32,
     /// What a value of type FP16 holds is rounded to FP16 after each operation, half to even; what

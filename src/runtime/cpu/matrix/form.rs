@@ -67,9 +67,9 @@ impl Form {
 
     fn decompressed(weight: &Weight, rows: Range<usize>) -> Result<Self> {
         let cols: usize = weight.shape.iter().skip(1).product();
-        let values = weight.dequantize()?;
+        let values = weight.unrounded()?;
         let values = &values[rows.start * cols..rows.end * cols];
-        let half = weight.storage.dtype() == DataType::Float16;
+        let half = values.iter().all(|&x| f16::from_f32(x).to_f32().to_bits() == x.to_bits());
         let bytes: Vec<u8> = if half {
             values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
         } else {
@@ -319,16 +319,12 @@ impl Plan {
             };
             return Some(made(bits, plane, meaning, Some(scale)).with_sums(kernel));
         }
-        let round = |x: f32| match table_scale {
-            Some(scale) if scale.dtype == DataType::Float16 => f16::from_f32(x).to_f32(),
-            _ => x,
-        };
         let tables = table.elements() / entries;
         let mut all = vec![0.0; tables * size];
         for (group, out) in all.chunks_exact_mut(size).enumerate() {
             let scale = table_scale.map_or(1.0, |scale| number(scale, group));
             for (i, out) in out[..entries].iter_mut().enumerate() {
-                *out = round(number(table, group * entries + i) * scale);
+                *out = number(table, group * entries + i) * scale;
             }
         }
         all.resize(all.len() + 256, 0.0);

@@ -40,10 +40,8 @@ use std::ops::Range;
 
 /// A weight `[N, K]` made ready to be multiplied; K runs over all but the first dimension.
 ///
-/// Products in f32 multiply *sums* of codes by scales: where [`Weight::dequantize`] rounds each
-/// `scale · code` to FP16, they keep it whole, so that a product may differ from that of the
-/// dequantized weights by 2⁻¹¹ of each `|w · x|`. Tables of FP16 entries are exact. The order
-/// of a sum depends on the shapes only, not on the number of threads.
+/// Products in f32 multiply *sums* of codes by scales: they are those of [`Weight::unrounded`]. The
+/// order of a sum depends on the shapes only, not on the number of threads.
 #[derive(Debug)]
 pub struct Matrix {
     form: Form,
@@ -76,7 +74,7 @@ impl Matrix {
     /// Packs a weight.
     ///
     /// # Errors
-    /// As [`Weight::dequantize`].
+    /// As [`Weight::unrounded`].
     pub fn new(weight: &Weight) -> Result<Self> {
         let rows = weight.shape.first().copied().unwrap_or(0);
         Self::rows(weight, 0..rows)
@@ -85,7 +83,7 @@ impl Matrix {
     /// Packs some rows of a weight, such as those of one group of a convolution.
     ///
     /// # Errors
-    /// As [`Weight::dequantize`].
+    /// As [`Weight::unrounded`].
     ///
     /// # Panics
     /// If the weight has no such rows.
@@ -96,7 +94,7 @@ impl Matrix {
     /// The same for these instructions.
     ///
     /// # Errors
-    /// As [`Weight::dequantize`].
+    /// As [`Weight::unrounded`].
     ///
     /// # Panics
     /// If the weight has no such rows.

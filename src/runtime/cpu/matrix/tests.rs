@@ -145,7 +145,7 @@ fn weights() -> Vec<(&'static str, Weight)> {
 /// A product in f64, and the sum of magnitudes that its error is measured by.
 fn slow(weight: &Weight, rows: Range<usize>, x: &[f32], m: usize) -> Vec<(f64, f64)> {
     let cols: usize = weight.shape.iter().skip(1).product();
-    let w = weight.dequantize().unwrap();
+    let w = weight.unrounded().unwrap();
     let mut out = Vec::new();
     for (i, n) in (0..m).flat_map(|i| rows.clone().map(move |n| (i, n))) {
         let pairs = x[i * cols..][..cols].iter().zip(&w[n * cols..][..cols]);
@@ -169,15 +169,6 @@ fn fast(matrix: &Matrix, x: &[f32], m: usize, bias: Option<&[f32]>) -> Vec<f32> 
 fn every_form_on_every_kernel_is_the_dequantized_product() {
     let mut draw = Draw(9);
     for (name, weight) in weights() {
-        // Products of code and scale are not rounded to FP16 here.
-        let exact = match &weight.storage {
-            Storage::Linear { scale, .. } => scale.dtype == Float32,
-            Storage::Palette { table, table_scale, channel_scale, .. } => {
-                table.dtype != Int8 && channel_scale.is_none() && table_scale.is_none()
-            }
-            _ => true,
-        };
-        let unit = if exact { 4e-7 } else { 1.0 / 2048.0 };
         let n = weight.shape[0];
         let cols: usize = weight.shape.iter().skip(1).product();
         for kernel in Kernel::available() {
@@ -193,7 +184,7 @@ fn every_form_on_every_kernel_is_the_dequantized_product() {
                         let want = want + f64::from(bias[i % rows.len()]);
                         let error = (f64::from(*got) - want).abs();
                         let place = format!("{name}, {}, m {m}, {rows:?}, {i}", kernel.name());
-                        assert!(error <= unit * (size + 1.0), "{place}: {got} for {want}");
+                        assert!(error <= 4e-7 * (size + 1.0), "{place}: {got} for {want}");
                     }
                 }
             }
@@ -312,7 +303,7 @@ fn threads_do_not_change_a_bit() {
 /// Σ (x − z) · w in i64, `w` the integers that the weight stands for when all scales are 1.
 fn check_codes(weight: &Weight, m: usize, codes: &[i8], zero_point: i8) {
     let [n, cols] = [weight.shape[0], weight.shape[1]];
-    let integers = weight.dequantize().unwrap();
+    let integers = weight.unrounded().unwrap();
     for kernel in Kernel::available() {
         let matrix = Matrix::with(weight, 0..n, kernel).unwrap();
         assert!(matrix.takes_codes());

@@ -169,7 +169,7 @@ fn depthwise(
     bias: Option<Place>,
     to: Place,
 ) -> Found<Step> {
-    let weight = planner.numbers(weight.dequantize().map_err(|why| why.to_string())?);
+    let weight = planner.numbers(weight.unrounded().map_err(|why| why.to_string())?);
     let (pixels, volume, taps) = (shape.pixels(), shape.volume(), shape.taps());
     let channels = shape.groups * shape.out;
     let [depth, height, width] = shape.axes;
@@ -272,7 +272,7 @@ fn part(weight: &Weight, groups: usize, group: usize) -> Found<Weight> {
     if groups == 1 {
         return Ok(weight.clone());
     }
-    let values = weight.dequantize().map_err(|why| why.to_string())?;
+    let values = weight.unrounded().map_err(|why| why.to_string())?;
     let part = values.len() / groups;
     let mut shape = weight.shape.clone();
     shape[0] /= groups;

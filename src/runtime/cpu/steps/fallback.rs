@@ -25,7 +25,7 @@ pub(super) fn build(planner: &mut Planner<'_>, node: Node<'_>, outputs: &[Place]
         let source = match &value.constant {
             Some(Constant::Text(text)) => Source::Text(text.clone()),
             Some(Constant::Labels(labels)) => Source::Labels(labels.clone()),
-            Some(Constant::Tensor(weight)) => Source::Constant(tensor_of(weight)?),
+            Some(Constant::Tensor(weight)) => Source::Constant(tensor_of(weight, Mode::F32)?),
             None => {
                 let ty = value.ty.tensor().ok_or_else(|| format!("cannot read {}", value.ty))?;
                 Source::Place(planner.operand(argument.value)?, ty.dtype, shape(value)?)

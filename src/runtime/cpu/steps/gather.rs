@@ -4,7 +4,7 @@ use super::{Io, Step};
 use crate::graph::DataType;
 use crate::graph::weight::{Bytes, Data, Operand, Storage, Weight};
 use crate::runtime::cpu::blocks;
-use crate::runtime::cpu::buffers::{Buffers, Kind, Place, round_to_half};
+use crate::runtime::cpu::buffers::{Buffers, Kind, Place};
 use crate::runtime::cpu::matrix::unpack;
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
@@ -114,7 +114,6 @@ struct Blocks {
     rows: usize,
     cols: usize,
     across: usize,
-    half: bool,
 }
 
 impl Table {
@@ -150,7 +149,7 @@ impl Table {
         float.then_some(Self { cols, values, rest })
     }
 
-    /// One row: the formulas of [`Weight::dequantize`].
+    /// One row: the formulas of [`Weight::unrounded`].
     fn decode(&self, row: usize, to: &mut [f32]) {
         self.values.read(row * self.cols, to);
         match &self.rest {
@@ -178,10 +177,9 @@ impl Table {
 impl Blocks {
     fn new(operand: &Operand, rows: usize, cols: usize) -> Option<Self> {
         let (&down, &across) = (operand.shape.first()?, operand.shape.get(1)?);
-        let half = operand.dtype == DataType::Float16;
         let values = Elements::new(operand)?;
         let size = |all: usize, blocks: usize| (all / blocks.max(1)).max(1);
-        Some(Self { values, rows: size(rows, down), cols: size(cols, across), across, half })
+        Some(Self { values, rows: size(rows, down), cols: size(cols, across), across })
     }
 
     /// The parts of a row of the weight, each with its block's number.
@@ -203,12 +201,9 @@ impl Blocks {
         }
     }
 
-    /// Multiplies a row by its blocks' scales, and rounds it to their type.
+    /// Multiplies a row by its blocks' scales.
     fn multiply(&self, row: usize, to: &mut [f32]) {
         self.each(row, to, |part, scale| part.iter_mut().for_each(|x| *x *= scale));
-        if self.half {
-            round_to_half(to);
-        }
     }
 }
 
@@ -275,7 +270,7 @@ mod tests {
                 Weight { shape: shape.to_vec(), storage: Storage::planned(parsed, &shape, 0) };
             fill(&mut weight.storage);
             let table = Table::new(&weight).expect(scheme);
-            let want = weight.dequantize().expect(scheme);
+            let want = weight.unrounded().expect(scheme);
             for row in [0, 3, 7] {
                 let mut got = [0.0; 32];
                 table.decode(row, &mut got);

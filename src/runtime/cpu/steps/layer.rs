@@ -239,7 +239,7 @@ pub(super) fn transposed(weight: &Weight) -> Found<Weight> {
     match storage {
         Some(storage) => Ok(Weight { shape, storage }),
         None => {
-            let values = weight.dequantize().map_err(|why| why.to_string())?;
+            let values = weight.unrounded().map_err(|why| why.to_string())?;
             let dense = plain(&[rows, cols], &values);
             transposed(&dense)
         }
