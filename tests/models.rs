@@ -5,6 +5,8 @@
 mod chunks;
 #[path = "models/encoders.rs"]
 mod encoders;
+#[path = "models/golden.rs"]
+mod golden;
 #[path = "models/images.rs"]
 mod images;
 #[path = "models/steps.rs"]
@@ -30,7 +32,7 @@ use twolane::model::parameters::Parameter;
 use twolane::model::{LABELS, Whole};
 use twolane::pipeline::{Job, prepare};
 use twolane::plan::{self, Kv, Output};
-use twolane::runtime::{Backend, Cpu, Mode, Reference, Tensor, Tensors};
+use twolane::runtime::{Backend, Cpu, Mode, Reference, Shapes, Tensor, Tensors};
 use twolane::source::{Package, Source};
 use twolane::target::Target;
 use twolane::validate;
@@ -591,7 +593,7 @@ fn the_likeliest_token_is_an_output_where_it_is_asked_for() {
         let asked = Options { style, kv, argmax: true, ..options(ids.len(), None) };
         let program = program(&folder("llama"), &asked);
         for function in program.functions.values() {
-            let inputs = twolane::execute::draw(function, "next").unwrap();
+            let inputs = twolane::execute::draw(function, "next", &Shapes::new()).unwrap();
             let mut prepared = Cpu.prepare(function, &Default::default()).unwrap();
             let mut outputs = Tensors::new();
             prepared.run(&inputs, &mut Tensors::new(), &mut outputs).unwrap();

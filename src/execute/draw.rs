@@ -3,7 +3,7 @@
 use crate::graph::{
     DataType, Dim, Feature, Function, Operation, Sizes, TensorType, ValueId, ValueType,
 };
-use crate::runtime::{Tensor, Tensors};
+use crate::runtime::{Shapes, Tensor, Tensors};
 use crate::{Error, Result};
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
@@ -28,7 +28,7 @@ const PASSES: &[(&str, &[&str])] = &[
     ("transpose", &["x"]),
 ];
 
-/// Draws every input that is a tensor, in its default shape.
+/// Draws every input that is a tensor, in the shape that `shapes` gives it, else in its default one.
 ///
 /// | declared | drawn |
 /// |---|---|
@@ -43,14 +43,15 @@ const PASSES: &[(&str, &[&str])] = &[
 ///
 /// # Errors
 /// [`Error::Input`] for an input that is too large to draw, or of no type that can be.
-pub fn draw(function: &Function, seed: &str) -> Result<Tensors> {
+pub fn draw(function: &Function, seed: &str, shapes: &Shapes) -> Result<Tensors> {
     let inputs = function.inputs.iter().filter_map(|feature| {
         let value = function.value(feature.value);
         matches!(value.ty, ValueType::Tensor(_)).then_some((value.name.clone(), feature))
     });
     inputs
         .map(|(name, feature)| {
-            let tensor = one(function, feature, &format!("{seed}/{name}")).map_err(|why| {
+            let (seed, shape) = (format!("{seed}/{name}"), shapes.get(&name));
+            let tensor = one(function, feature, &seed, shape).map_err(|why| {
                 let remedy = "give inputs with --inputs FILE";
                 Error::input(format!("input `{name}`"), format!("cannot be drawn: {why}"), remedy)
             })?;
@@ -59,11 +60,16 @@ pub fn draw(function: &Function, seed: &str) -> Result<Tensors> {
         .collect()
 }
 
-fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Result<Tensor, String> {
-    if let Some(default) = left_out(function, feature)? {
+fn one(
+    function: &Function,
+    feature: &Feature,
+    seed: &str,
+    shape: Option<&Vec<usize>>,
+) -> std::result::Result<Tensor, String> {
+    if let Some(default) = left_out(function, feature, shape)? {
         return Ok(default);
     }
-    let (ty, shape, elements) = sized(function, feature)?;
+    let (ty, shape, elements) = sized(function, feature, shape)?;
     let mut numbers = Numbers::new(seed);
     let is_mask = function.value(feature.value).name == "attention_mask";
     Ok(match ty.dtype {
@@ -93,17 +99,18 @@ fn one(function: &Function, feature: &Feature, seed: &str) -> std::result::Resul
     })
 }
 
-/// What an optional input holds where it is left out, in its default shape; `None` for one that must
-/// be given.
+/// What an optional input holds where it is left out, in this shape or its default one; `None` for one
+/// that must be given.
 ///
 /// # Errors
 /// A sentence on a type or a size that no tensor has.
 pub(super) fn left_out(
     function: &Function,
     feature: &Feature,
+    shape: Option<&Vec<usize>>,
 ) -> std::result::Result<Option<Tensor>, String> {
     let Some(default) = feature.default else { return Ok(None) };
-    let (ty, shape, elements) = sized(function, feature)?;
+    let (ty, shape, elements) = sized(function, feature, shape)?;
     Ok(Some(match ty.dtype {
         DataType::Float16 => {
             let value = f16::from_f64(default).to_f32();
@@ -117,13 +124,15 @@ pub(super) fn left_out(
     }))
 }
 
-/// The type of an input, its default shape, and the number of elements of that.
+/// The type of an input, this shape or its default one, and the number of elements of that.
 fn sized<'f>(
     function: &'f Function,
     feature: &Feature,
+    shape: Option<&Vec<usize>>,
 ) -> std::result::Result<(&'f TensorType, Vec<usize>, usize), String> {
     let ty = function.value(feature.value).ty.tensor().ok_or("it is no tensor")?;
-    let shape = default_shape(&ty.dims, &feature.sizes).ok_or("it has no default shape")?;
+    let shape = shape.cloned().or_else(|| default_shape(&ty.dims, &feature.sizes));
+    let shape = shape.ok_or("it has no default shape")?;
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let elements = elements
         .filter(|&n| n <= MOST_ELEMENTS)
@@ -253,9 +262,11 @@ mod tests {
     #[test]
     fn inputs_are_drawn_as_their_types_and_uses_say() {
         let function = function();
-        let drawn = draw(&function, "m/main/0").unwrap();
+        let drawn = draw(&function, "m/main/0", &Shapes::new()).unwrap();
         let ids = drawn["ids"].as_int().unwrap();
         let (low, high) = (ids.iter().min().unwrap(), ids.iter().max().unwrap());
+        let wide = Shapes::from([("x".to_owned(), vec![64, 50])]);
+        assert_eq!(draw(&function, "m/main/0", &wide).unwrap()["x"].shape(), [64, 50]);
         assert_eq!((*low, *high), (0, 39), "1,000 ids meet both ends of a table of 40 rows");
         let x = drawn["x"].as_float().unwrap();
         assert_eq!(x.shape(), [40, 50]);
@@ -272,7 +283,7 @@ mod tests {
     #[test]
     fn the_same_names_draw_the_same_and_others_do_not() {
         let function = function();
-        let x = |seed: &str| draw(&function, seed).unwrap()["x"].clone();
+        let x = |seed: &str| draw(&function, seed, &Shapes::new()).unwrap()["x"].clone();
         assert_eq!(x("m/main/0"), x("m/main/0"));
         assert_ne!(x("m/main/0"), x("m/main/1"));
         let first: Vec<f32> = x("m/main/0").as_float().unwrap().iter().take(3).copied().collect();

@@ -1,11 +1,12 @@
 //! What a function is fed.
 
 use super::convert::{Stored, check_pixels, convert};
+use super::sizes::sizes;
 use super::{draw, key};
-use crate::generate::begin_text;
+use crate::generate::Script;
 use crate::graph::{Feature, Function, Program, ValueType};
 use crate::model::decoder::ane::Host;
-use crate::runtime::Tensors;
+use crate::runtime::{Data, Shapes, Tensors};
 use crate::source::Source;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -23,8 +24,10 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Draws `steps` steps for a function of this name; see [`draw()`]. Where a package says what its
-    /// host feeds, masks and angles are not drawn: they are those of a text's beginning.
+    /// Draws `steps` steps for a function of this name, in the default shapes; see [`draw()`]. Of a
+    /// language model that takes some tokens at a time, position, masks and angles are not drawn:
+    /// they are those of a text, whose tokens are the ids of one step after the other. `host` is what
+    /// the package says of them.
     ///
     /// # Errors
     /// As [`draw()`].
@@ -34,10 +37,58 @@ impl Inputs {
         host: Option<&Host>,
         steps: usize,
     ) -> Result<Self> {
+        let script = Script::of(function, host);
+        let default = |step| script.as_ref().map(|s| s.shapes(step)).unwrap_or_default();
+        Self::of_shapes(name, function, script.as_ref(), steps, &default)
+    }
+
+    /// The same in the [`Self::sampled_shapes`]. In every second sample the last quarter of an
+    /// `attention_mask` says that there is no token.
+    ///
+    /// # Errors
+    /// As [`draw()`].
+    pub(crate) fn sampled(
+        name: &str,
+        function: &Function,
+        script: Option<&Script>,
+        steps: usize,
+    ) -> Result<Self> {
+        let shapes = |step| Self::sampled_shapes(function, script, step);
+        let mut inputs = Self::of_shapes(name, function, script, steps, &shapes)?;
+        for sample in inputs.steps.iter_mut().skip(1).step_by(2) {
+            let mask = sample.get_mut("attention_mask").map(|mask| &mut mask.data);
+            if let Some(Data::Int(mask)) = mask
+                && let [1, count] = *mask.shape()
+            {
+                mask.iter_mut().skip(count - count / 4).for_each(|token| *token = 0);
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// The shapes that sample number `step` is recorded at, where they are not fixed: those of a text
+    /// in steps, else all [`sizes`] in turn.
+    pub(crate) fn sampled_shapes(
+        function: &Function,
+        script: Option<&Script>,
+        step: usize,
+    ) -> Shapes {
+        let mut shapes = sizes(function, step);
+        shapes.extend(script.map(|script| script.shapes(step)).unwrap_or_default());
+        shapes
+    }
+
+    fn of_shapes(
+        name: &str,
+        function: &Function,
+        script: Option<&Script>,
+        steps: usize,
+        shapes: &dyn Fn(usize) -> Shapes,
+    ) -> Result<Self> {
         let step = |step| {
-            let mut inputs = draw(function, &format!("{name}/{step}"))?;
-            if let Some(host) = host {
-                begin_text(function, host, &mut inputs)?;
+            let mut inputs = draw(function, &format!("{name}/{step}"), &shapes(step))?;
+            if let Some(script) = script {
+                script.put(step, &mut inputs)?;
             }
             Ok(inputs)
         };
@@ -122,7 +173,7 @@ impl Inputs {
                     continue;
                 }
                 let remedy = || format!("add a tensor `{input}` or `in.{input}`; {}", held(file));
-                let default = draw::left_out(function, feature).map_err(|why| {
+                let default = draw::left_out(function, feature, None).map_err(|why| {
                     let found = format!("input `{input}` of function `{name}` is left out: {why}");
                     Error::input(&*file_name, found, remedy())
                 })?;

@@ -6,6 +6,7 @@
 //! | [`key`] | which input a tensor of a file is meant for |
 //! | `convert` | stored numbers → the type and shape that an input declares |
 //! | `draw` | numbers that depend on names alone |
+//! | `sizes` | the sizes that samples have where several are possible |
 //! | [`choose`] | the function that is meant |
 //! | [`run()`], [`Engine`] | steps through a backend, states carried from one to the next |
 //! | [`write_outputs`] | what came out, as safetensors |
@@ -18,6 +19,7 @@ mod draw;
 mod inputs;
 pub mod key;
 mod run;
+mod sizes;
 mod write;
 
 pub use draw::draw;

@@ -4,15 +4,17 @@
 //! |---|---|
 //! | [`Session`] | a package's functions, its caches, and how far the text is |
 //! | `roles` | what features are for, and what a step puts there |
+//! | `script` | drawn ids as the steps of a text, for golden vectors and validation |
 //! | [`Sampler`] | logits → the next token |
 //! | [`generate()`] | a prompt and what follows it, with times |
 
 mod roles;
 mod sample;
+mod script;
 mod session;
 
-pub(crate) use roles::begin_text;
 pub use sample::Sampler;
+pub(crate) use script::Script;
 pub use session::{Session, widest};
 
 use crate::Result;

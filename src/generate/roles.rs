@@ -79,6 +79,14 @@ impl Carried {
     pub(super) fn zeros(&self) -> Tensor {
         Tensor::float(self.dtype, ArrayD::zeros(self.shape.clone()))
     }
+
+    /// A value as the function takes it.
+    pub(super) fn hold(&self, mut array: ArrayD<f32>) -> Tensor {
+        if self.dtype == DataType::Float16 {
+            array.mapv_inplace(|x| f16::from_f32(x).to_f32());
+        }
+        Tensor::float(self.dtype, array)
+    }
 }
 
 /// How many tokens a function takes.
@@ -180,26 +188,6 @@ impl Roles {
         }
         Ok(inputs)
     }
-}
-
-/// Puts masks and angles beside the ids of drawn inputs: those of a text that begins with them. Drawn
-/// ones would be no text's, and a cache that is updated by chance grows beyond all bounds.
-///
-/// # Errors
-/// [`Error::Bug`] for ids that are not there.
-pub(crate) fn begin_text(function: &Function, host: &Host, inputs: &mut Tensors) -> Result<()> {
-    let Some((roles, Tokens::Step { count, .. })) = told(function, host) else { return Ok(()) };
-    let ids = match &roles.tokens {
-        // Nothing but their number is looked at.
-        Given::Hidden(..) => vec![0; count],
-        Given::Ids(name) => {
-            let ids = inputs.get(name).and_then(Tensor::as_int);
-            let ids = ids.ok_or_else(|| Error::bug(name, "no ids were drawn"))?;
-            ids.iter().copied().collect()
-        }
-    };
-    inputs.extend(roles.inputs(&ids, count, 0)?);
-    Ok(())
 }
 
 /// Ids `[1, length]`, padded with token 0.

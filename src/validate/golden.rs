@@ -10,9 +10,10 @@
 use super::layers::numbers;
 use crate::execute::{Inputs, Plain};
 use crate::formats::safetensors::{Dtype, Layout};
-use crate::graph::{DataType, Function, Operation, Program, ValueType};
+use crate::generate::Script;
+use crate::graph::{DataType, Function, Operation, Program, ValueId, ValueType};
 use crate::model::decoder::ane::Host;
-use crate::runtime::{Data, Mode, Reference, Tensor, Tensors};
+use crate::runtime::{Data, Mode, Reference, Shapes, Tensor, Tensors, specialize};
 use crate::source::Source;
 use crate::tensor::Weights;
 use crate::{Error, Result};
@@ -46,48 +47,46 @@ impl Plan {
     /// Lays out the file for `steps` drawn inputs of each function.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a function whose shapes are not fixed; as [`Inputs::drawn`] and [`Host::of`].
+    /// [`Error::Usage`] for a function with a shape that depends on data, or with an output that no
+    /// tensor of the file can hold; as [`Host::of`].
     pub fn new(program: &Program, steps: usize) -> Result<Self> {
+        let host = Host::of(program)?;
         let mut tensors = Vec::new();
         let mut peak_bytes = 0u64;
         for (name, function) in &program.functions {
-            let features = function
-                .inputs
-                .iter()
-                .map(|input| ("in", input.value))
-                .chain(checkpoints(function).map(|o| ("layer", o.outputs[0])))
-                .chain(function.outputs.iter().map(|output| ("out", output.value)));
-            for step in 0..steps {
-                for (role, id) in features.clone() {
-                    let value = function.value(id);
-                    let ty = match &value.ty {
-                        ValueType::Tensor(ty) => ty,
-                        ValueType::State(_) => continue,
-                        ValueType::Labels(..) | ValueType::Scores(_) => continue,
-                    };
-                    let shape = ty.shape().ok_or_else(|| {
-                        Error::Usage(format!("--golden: {name}, {} is {ty}, not fixed", value.name))
-                    })?;
-                    let dtype = stored_type(ty.dtype, role == "in").ok_or_else(|| {
-                        Error::Usage(format!("--golden: {name}, {} is {ty}", value.name))
-                    })?;
-                    tensors.push((key(name, step, role, &value.name), dtype, shape));
-                }
-            }
             let elements = |shape: &[usize]| shape.iter().map(|&d| d as u64).product::<u64>();
             let weights: u64 = function.weights().map(|(_, w)| elements(&w.shape)).sum();
-            let values = function.values.iter().filter(|value| value.constant.is_none());
-            let values = values.filter_map(|value| value.ty.tensor()?.shape());
-            // Dense weights as bytes, as decoded numbers, and once more while they are decoded.
-            let held = weights * 4 * 3 + values.map(|shape| elements(&shape) * 4 * 2).sum::<u64>();
-            peak_bytes = peak_bytes.max(held);
+            let script = Script::of(function, host.as_ref());
+            let mut known: Option<(Shapes, Function)> = None;
+            for step in 0..steps {
+                let shapes = Inputs::sampled_shapes(function, script.as_ref(), step);
+                let fixed = match known.take().filter(|(of, _)| *of == shapes) {
+                    Some((_, fixed)) => fixed,
+                    None => specialize(function, &shapes)
+                        .map_err(|why| Error::Usage(format!("--golden: {name}: {why}")))?,
+                };
+                for (role, id) in features(function) {
+                    let value = fixed.value(id);
+                    let ValueType::Tensor(ty) = &value.ty else { continue };
+                    let unfit =
+                        || Error::Usage(format!("--golden: {name}, {} is {ty}", value.name));
+                    let shape = ty.shape().ok_or_else(unfit)?;
+                    let dtype = stored_type(ty.dtype, role == "in").ok_or_else(unfit)?;
+                    tensors.push((key(name, step, role, &value.name), dtype, shape));
+                }
+                let values = fixed.values.iter().filter(|value| value.constant.is_none());
+                let values = values.filter_map(|value| value.ty.tensor()?.shape());
+                let values: u64 = values.map(|shape| elements(&shape)).sum();
+                // Dense weights as bytes, as decoded numbers, and once more while they are decoded.
+                peak_bytes = peak_bytes.max(weights * 4 * 3 + values * 4 * 2);
+                known = Some((shapes, fixed));
+            }
         }
         let metadata =
             BTreeMap::from([("form".into(), FORM.into()), ("tool".into(), "twolane".into())]);
         let layout = Layout::new(&tensors, &metadata)?;
         let keys = tensors.into_iter().map(|(key, ..)| key);
         let offsets = keys.zip(layout.offsets.iter().copied()).collect();
-        let host = Host::of(program)?;
         Ok(Self { steps, host, layout, offsets, peak_bytes })
     }
 
@@ -104,19 +103,21 @@ impl Plan {
         source: &Function,
         write: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let inputs = Inputs::drawn(name, declared, self.host.as_ref(), self.steps)?;
-        let mut states = Tensors::new();
-        for (step, drawn) in inputs.steps.iter().enumerate() {
+        let script = Script::of(declared, self.host.as_ref());
+        let inputs = Inputs::sampled(name, declared, script.as_ref(), self.steps)?;
+        let (mut states, mut carried) = (Tensors::new(), Tensors::new());
+        for (step, mut drawn) in inputs.steps.into_iter().enumerate() {
+            drawn.append(&mut carried);
             let mut put = |role: &str, feature: &str, tensor: &Tensor| {
                 let key = key(name, step, role, feature);
                 let unplanned = || Error::bug(&key, "this tensor was not planned");
                 let offset = *self.offsets.get(&key).ok_or_else(unplanned)?;
                 write(offset, &bytes(tensor, role == "in").ok_or_else(unplanned)?)
             };
-            for (feature, tensor) in drawn {
+            for (feature, tensor) in &drawn {
                 put("in", feature, tensor)?;
             }
-            let wide = retyped(drawn, source);
+            let wide = retyped(&drawn, source);
             let marked: Vec<&str> = checkpoints(source).map(|o| o.name.as_str()).collect();
             let mut observe = |seen: &crate::runtime::reference::Step<'_>| {
                 if !marked.contains(&seen.operation.name.as_str()) {
@@ -135,13 +136,21 @@ impl Plan {
                     put("out", feature, tensor)?;
                 }
             }
+            carried = script.iter().flat_map(|s| s.carried(step + 1, &outputs)).collect();
         }
         Ok(())
     }
 }
 
+/// What is recorded of a function, each with its role.
+fn features(function: &Function) -> impl Iterator<Item = (&'static str, ValueId)> {
+    let inputs = function.inputs.iter().map(|input| ("in", input.value));
+    let layers = checkpoints(function).map(|o| ("layer", o.outputs[0]));
+    inputs.chain(layers).chain(function.outputs.iter().map(|output| ("out", output.value)))
+}
+
 /// The operations of layers whose result is no output of the function: that one is recorded anyway.
-fn checkpoints(function: &Function) -> impl Iterator<Item = &Operation> + Clone {
+fn checkpoints(function: &Function) -> impl Iterator<Item = &Operation> {
     function.operations.iter().filter(|operation| {
         let weighted = || {
             let constant = |a: &crate::graph::Argument| {
