@@ -2,7 +2,7 @@
 
 use super::Inputs;
 use crate::graph::{Function, Program};
-use crate::runtime::{Backend, Cpu, Mode, Prepared, Reference, Shapes, Tensors};
+use crate::runtime::{Backend, Mode, Prepared, Reference, Shapes, SharedCpu, Tensors};
 use crate::text::listed;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Engine {
     pub fn backend(self, mode: Mode) -> Box<dyn Backend> {
         match self {
             Self::Reference => Box::new(Reference { mode }),
-            Self::Cpu => Box::new(Cpu),
+            Self::Cpu => Box::new(SharedCpu::default()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | [`Backend`], [`Prepared`] | who evaluates: made ready once for fixed shapes, then run many times |
 //! | [`Reference`] | the definition: one short function for each operation, in f32 or as a device rounds |
 //! | [`Cpu`] | the same numbers fast: packed weights, fused chains, no allocation while it runs |
+//! | [`SharedCpu`] | the same for functions that share weights |
 //! | [`specialize()`] | a function with every shape fixed and every constant folded |
 
 mod constant;
@@ -15,7 +16,7 @@ mod specialize;
 mod tensor;
 
 pub(crate) use constant::tensor_of;
-pub use cpu::Cpu;
+pub use cpu::{Cpu, SharedCpu};
 pub use reference::{Mode, Reference};
 pub use specialize::{Shapes, specialize};
 pub use tensor::{Data, Label, Tensor, Tensors};
@@ -54,7 +55,8 @@ pub trait Prepared: Send {
 /// What a prepared function holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Memory {
-    /// Weights in a form of their own; those that are read where the package is mapped do not count.
+    /// Weights in a form of their own; those that are read where the package is mapped do not count,
+    /// and those that it shares with another function count in each.
     pub weights: u64,
     /// Values between operations, and scratch space.
     pub activations: u64,

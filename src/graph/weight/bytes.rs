@@ -1,6 +1,7 @@
 //! Bytes that many values can share, and that may lie in a mapped file.
 
-use std::{fmt, ops::Deref, ops::Range, sync::Arc};
+use std::sync::{Arc, Weak};
+use std::{fmt, ops::Deref, ops::Range};
 
 /// A cheaply cloned piece of bytes with a common owner: a vector, or a mapped package.
 #[derive(Clone)]
@@ -26,11 +27,35 @@ impl Bytes {
         Arc::ptr_eq(&self.owner, &other.owner)
     }
 
+    /// Which bytes they are.
+    pub fn identity(&self) -> Identity {
+        Identity { owner: Arc::downgrade(&self.owner), range: self.range.clone() }
+    }
+
     /// A part of these bytes, without a copy; `None` if they do not reach so far.
     pub fn slice(&self, part: Range<usize>) -> Option<Self> {
         self.get(part.clone())?;
         let range = self.range.start + part.start..self.range.start + part.end;
         Some(Self { owner: Arc::clone(&self.owner), range })
+    }
+}
+
+/// Which bytes of which owner: what tells [`Bytes`] apart without looking at them or keeping them.
+#[derive(Clone)]
+pub struct Identity {
+    owner: Weak<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.range == other.range && self.owner.ptr_eq(&other.owner)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bytes {:?} of {:p}", self.range, self.owner.as_ptr())
     }
 }
 
@@ -85,5 +110,8 @@ mod tests {
         assert_eq!(*inner.slice(1..3).unwrap(), [2, 3]);
         assert_eq!(inner.slice(3..5), None);
         assert_eq!(inner, Bytes::from(vec![1, 2, 3, 4]));
+        assert_eq!(inner.identity(), bytes.slice(1..5).unwrap().identity());
+        assert_ne!(inner.identity(), bytes.slice(1..4).unwrap().identity());
+        assert_ne!(inner.identity(), Bytes::from(vec![1, 2, 3, 4]).identity());
     }
 }

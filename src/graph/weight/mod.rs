@@ -7,7 +7,7 @@ mod bytes;
 mod check;
 mod dequantize;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, Identity};
 
 use super::DataType;
 use crate::scheme::{Entries, Float, Linear, LinearBits, LinearGranularity};

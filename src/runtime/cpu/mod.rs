@@ -12,6 +12,7 @@
 //! | `schedule` | which operations run as one, and in which order |
 //! | `plan` | a place in a buffer for each value, a step for each item |
 //! | `steps` | what runs, one file a family |
+//! | `packed` | packed weights that functions share |
 //! | `ready` | copy in, run, copy out |
 //! | `buffers`, `strided`, `blocks` | memory, tensors seen through strides, work shared between threads |
 //! | `math` | exponentials and their kin, on vectors |
@@ -22,6 +23,7 @@ mod buffers;
 mod math;
 pub mod matrix;
 mod node;
+mod packed;
 mod plan;
 mod ready;
 mod schedule;
@@ -33,10 +35,17 @@ mod tests;
 use super::{Backend, Prepared, Shapes, specialize};
 use crate::Result;
 use crate::graph::Function;
+use packed::Packed;
 
 /// Evaluates in f32 on the processor, with weights read as they are stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
+
+/// [`Cpu`] for several functions of a package, or one in several shapes: a weight that they share is
+/// packed once, for as long as one of them is alive. It is the same weight where its bytes are the
+/// same bytes of the same file.
+#[derive(Debug, Default)]
+pub struct SharedCpu(Packed);
 
 impl Backend for Cpu {
     fn name(&self) -> &'static str {
@@ -44,8 +53,18 @@ impl Backend for Cpu {
     }
 
     fn prepare(&self, function: &Function, shapes: &Shapes) -> Result<Box<dyn Prepared>> {
+        SharedCpu::default().prepare(function, shapes)
+    }
+}
+
+impl Backend for SharedCpu {
+    fn name(&self) -> &'static str {
+        Cpu.name()
+    }
+
+    fn prepare(&self, function: &Function, shapes: &Shapes) -> Result<Box<dyn Prepared>> {
         let function = specialize(function, shapes)?;
-        let plan = plan::plan(&function)?;
+        let plan = plan::plan(&function, &self.0)?;
         Ok(Box::new(ready::Ready::new(&function, plan)))
     }
 }

@@ -7,6 +7,7 @@
 use super::blocks;
 use super::buffers::{Buffer, Kind, Place};
 use super::node::{Found, Node, has_elements, shape};
+use super::packed::Packed;
 use super::schedule::{Item, schedule};
 use super::steps::{self, Step, movement};
 use crate::graph::{Function, ValueId, ValueType, macs};
@@ -42,6 +43,8 @@ pub(super) struct Plan {
 /// What steps are built with.
 pub(super) struct Planner<'a> {
     function: &'a Function,
+    /// What other functions hold.
+    pub(super) packed: &'a Packed,
     /// By value; of views, their source's.
     roots: Vec<ValueId>,
     /// By root: the last item that reads it.
@@ -61,13 +64,13 @@ struct Slot {
     state: bool,
 }
 
-/// Plans a specialized function.
+/// Plans a specialized function, which takes from `packed` what others hold already.
 ///
 /// # Errors
 /// [`Error::Input`] for an operation that cannot be run, by name.
-pub(super) fn plan(function: &Function) -> Result<Plan> {
+pub(super) fn plan(function: &Function, packed: &Packed) -> Result<Plan> {
     let items = schedule(function);
-    let mut planner = Planner::new(function, &items);
+    let mut planner = Planner::new(function, packed, &items);
     let inputs = planner.place_inputs()?;
     let mut steps = Vec::with_capacity(items.len());
     for (i, item) in items.iter().enumerate() {
@@ -122,7 +125,7 @@ fn is_worth_threads(function: &Function, item: &Item) -> bool {
 }
 
 impl<'a> Planner<'a> {
-    fn new(function: &'a Function, items: &[Item]) -> Self {
+    fn new(function: &'a Function, packed: &'a Packed, items: &[Item]) -> Self {
         let mut roots: Vec<ValueId> = (0..function.values.len()).map(ValueId).collect();
         for operation in &function.operations {
             if let Some(source) = movement::viewed(Node { function, operation }) {
@@ -140,7 +143,8 @@ impl<'a> Planner<'a> {
             last[roots[output.value.0].0] = items.len();
         }
         let places = vec![None; roots.len()];
-        Self { function, roots, last, places, slots: Vec::new(), scratch: 0, weights: 0 }
+        let (slots, scratch, weights) = (Vec::new(), 0, 0);
+        Self { function, packed, roots, last, places, slots, scratch, weights }
     }
 
     /// Inputs lie in buffers of their own; a state in the caller's.

@@ -9,6 +9,7 @@ use crate::runtime::cpu::matrix::{Codes, Matrix, Out};
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What a layer multiplies.
 #[derive(Clone, Copy)]
@@ -98,8 +99,8 @@ pub(super) fn pack(
     planner: &mut Planner<'_>,
     weight: &Weight,
     rows: Range<usize>,
-) -> Found<Matrix> {
-    let matrix = Matrix::rows(weight, rows).map_err(|why| why.to_string())?;
+) -> Found<Arc<Matrix>> {
+    let matrix = planner.packed.rows(weight, rows)?;
     planner.holds(matrix.byte_len());
     Ok(matrix)
 }
@@ -142,7 +143,7 @@ fn rows(
 
 /// A packed weight, and how codes are multiplied with it.
 pub(super) struct Multiplier {
-    pub matrix: Matrix,
+    pub matrix: Arc<Matrix>,
     /// Elements of scratch space that a product needs.
     pub scratch: usize,
     input: Input,
@@ -151,7 +152,12 @@ pub(super) struct Multiplier {
 
 impl Multiplier {
     /// For products of at most `m` rows.
-    pub(super) fn new(planner: &mut Planner<'_>, matrix: Matrix, input: Input, m: usize) -> Self {
+    pub(super) fn new(
+        planner: &mut Planner<'_>,
+        matrix: Arc<Matrix>,
+        input: Input,
+        m: usize,
+    ) -> Self {
         let exact = matrix.takes_codes();
         let values = match input {
             Input::Codes { .. } if !exact => m * matrix.shape()[1],

@@ -93,7 +93,7 @@ fn only_steps_worth_it_take_more_than_one_thread() {
         };
         let y = graph.op(kind, &values, &[]);
         graph.output(y);
-        crate::runtime::cpu::plan::plan(&graph.function).unwrap().shared
+        crate::runtime::cpu::plan::plan(&graph.function, &Default::default()).unwrap().shared
     };
     #[rustfmt::skip]
     let cases: [(&str, &[usize], &[usize], bool); 4] = [
