@@ -11,6 +11,8 @@ mod golden;
 mod images;
 #[path = "models/steps.rs"]
 mod steps;
+#[path = "support/model.rs"]
+mod support;
 
 use half::f16;
 use safetensors::SafeTensors;
@@ -20,20 +22,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use twolane::Result;
 use twolane::execute::Engine;
-use twolane::generate::{Sampler, Session, generate};
-use twolane::graph::weight::{Operand, Storage};
+use twolane::generate::{Sampler, generate};
+use twolane::graph::weight::Storage;
 use twolane::graph::{DataType, Function, Program};
-use twolane::model::architectures::Model;
-use twolane::model::config::Config;
-use twolane::model::decoder::ane::Host;
-use twolane::model::decoder::{self, Names, Options, Style};
+use twolane::model::decoder::{Names, Options, Style};
 use twolane::model::emit::Weights;
-use twolane::model::parameters::Parameter;
 use twolane::model::{LABELS, Whole};
 use twolane::pipeline::{Job, prepare};
 use twolane::plan::{self, Kv, Output};
 use twolane::runtime::{Backend, Cpu, Mode, Reference, Shapes, Tensor, Tensors};
-use twolane::source::{Package, Source};
+use twolane::source::Package;
 use twolane::target::Target;
 use twolane::validate;
 
@@ -71,33 +69,14 @@ fn options(context: usize, kv: Option<Kv>) -> Options {
     }
 }
 
-/// The decoder in a folder, with its weights as they are stored there.
-fn program(folder: &Path, options: &Options) -> Program {
-    let (whole, weights) = described(folder, Some(options.context));
-    let Model::Decoder(described) = &whole.model else { panic!("{folder:?} holds no decoder") };
-    decoder::build(described, &weights, options).unwrap()
-}
-
 /// The model in a folder, and its weights in FP32.
 fn described(folder: &Path, context: Option<usize>) -> (Whole, Weights) {
-    let mut source = Source::open(folder).unwrap();
-    let (path, bytes) = source.config().unwrap();
-    let config = Config::parse(&path.display().to_string(), bytes).unwrap();
-    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(&config, tensors, context).unwrap().unwrap();
-    source.derive(&whole.parameters).unwrap();
-    let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
-    (whole, weights)
+    support::described(folder, &support::config(folder), DataType::Float32, context)
 }
 
-/// The weights of a model as they are stored, in FP32.
-fn storages(source: &Source, whole: &Whole) -> Vec<Storage> {
-    let storage = |parameter: &Parameter| {
-        let values = source.values(source.tensor(&parameter.name).unwrap()).unwrap();
-        let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
-        Storage::Dense(Operand::new(DataType::Float32, &parameter.shape, bytes))
-    };
-    whole.parameters.iter().map(storage).collect()
+/// The decoder in a folder.
+fn program(folder: &Path, options: &Options) -> Program {
+    support::decoder(folder, &support::config(folder), options)
 }
 
 /// What transformers computed.
@@ -124,6 +103,14 @@ impl Expected {
     fn floats(&self, name: &str) -> Option<Vec<f32>> {
         Some(self.words(name)?.into_iter().map(f32::from_le_bytes).collect())
     }
+}
+
+/// The ids and logits of the longest text of a model.
+fn text(name: &str) -> (Vec<i32>, Vec<f32>) {
+    let expected = Expected::of(name);
+    let prefix = if name == "phi3-longrope" { "long." } else { "" };
+    let ids = expected.ints(&format!("{prefix}ids"));
+    (ids, expected.floats(&format!("{prefix}logits")).unwrap())
 }
 
 fn int_tensor(shape: &[usize], values: &[i32]) -> Tensor {
@@ -198,103 +185,6 @@ fn logits_and_hidden_values_are_those_of_transformers() {
         }
     }
     assert!(far.is_empty(), "{far:?}");
-}
-
-/// A text fed in steps: some tokens by `prefill`, padded, the others by `decode`.
-struct Stepper<'a> {
-    program: &'a Program,
-    backend: &'a dyn Backend,
-    context: usize,
-    states: Tensors,
-    position: usize,
-}
-
-impl Stepper<'_> {
-    /// Feeds these tokens, at most a chunk, and returns the logits of each.
-    fn feed(&mut self, ids: &[i32]) -> Vec<Vec<f32>> {
-        let name = if ids.len() == 1 { "decode" } else { "prefill" };
-        let function = &self.program.functions[name];
-        let count = if ids.len() == 1 { 1 } else { 5 };
-        let mut padded = ids.to_vec();
-        padded.resize(count, 0);
-        let mut mask = vec![-30_000.0; count * self.context];
-        for row in 0..ids.len() {
-            mask[row * self.context..][..self.position + row + 1].fill(0.0);
-        }
-        let mask = ndarray::ArrayD::from_shape_vec(vec![1, 1, count, self.context], mask).unwrap();
-        let inputs = Tensors::from([
-            ("input_ids".to_owned(), int_tensor(&[1, count], &padded)),
-            ("position".to_owned(), int_tensor(&[1], &[self.position as i32])),
-            ("causal_mask".to_owned(), Tensor::float(DataType::Float32, mask)),
-        ]);
-        let mut prepared = self.backend.prepare(function, &Default::default()).unwrap();
-        let mut outputs = Tensors::new();
-        prepared.run(&inputs, &mut self.states, &mut outputs).unwrap();
-        self.position += ids.len();
-        let logits = values(&outputs["logits"]);
-        let width = logits.len() / count;
-        logits.chunks(width).take(ids.len()).map(<[f32]>::to_vec).collect()
-    }
-}
-
-#[test]
-fn any_split_of_a_text_into_steps_gives_the_same_up_to_a_full_cache() {
-    for name in DECODERS {
-        let folder = folder(name);
-        let expected = Expected::of(name);
-        let prefix = if name == "phi3-longrope" { "long." } else { "" };
-        let ids = expected.ints(&format!("{prefix}ids"));
-        let want = expected.floats(&format!("{prefix}logits")).unwrap();
-        let width = want.len() / ids.len();
-        let program = program(&folder, &options(ids.len(), Some(Kv::State)));
-        // The last padded step of the second begins where a whole one would pass the end.
-        for split in [&[5, 5, 5, 5, 4][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2], &[1, 1, 5, 5, 5, 5, 2]] {
-            assert_eq!(split.iter().sum::<usize>(), ids.len());
-            for backend in [&Reference::default() as &dyn Backend, &Cpu] {
-                let (states, context) = (Tensors::new(), ids.len());
-                let mut stepper =
-                    Stepper { program: &program, backend, context, states, position: 0 };
-                let mut got = Vec::new();
-                for &count in split {
-                    let at = stepper.position;
-                    got.extend(stepper.feed(&ids[at..at + count]));
-                }
-                let got: Vec<f32> = got.concat();
-                let worst = apart(&got, &want);
-                assert!(worst <= 2e-5, "{name} {split:?} on {}: {worst}", backend.name());
-                assert_eq!(got.len(), width * ids.len());
-            }
-        }
-    }
-}
-
-#[test]
-fn greedy_tokens_are_those_of_transformers() {
-    for name in DECODERS {
-        let folder = folder(name);
-        let expected = Expected::of(name);
-        let (prefix, given) = if name == "phi3-longrope" { ("long.", 24) } else { ("", 8) };
-        let ids = expected.ints(&format!("{prefix}ids"));
-        let want = expected.ints(&format!("{prefix}greedy"));
-        let context = given + want.len();
-        let program = program(&folder, &options(context, Some(Kv::State)));
-        let (backend, states) = (Cpu, Tensors::new());
-        let mut stepper =
-            Stepper { program: &program, backend: &backend, context, states, position: 0 };
-        let mut logits = Vec::new();
-        for chunk in ids[..given].chunks(3) {
-            logits = stepper.feed(chunk).pop().unwrap();
-        }
-        let mut got = Vec::new();
-        while got.len() < want.len() {
-            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
-            got.push(best as i32);
-            if got.len() < want.len() {
-                logits = stepper.feed(&[best as i32]).pop().unwrap();
-            }
-        }
-        assert_eq!(got, want, "{name}");
-    }
 }
 
 /// What the command line makes of a folder, in FP16 as it stands or quantized.
@@ -517,33 +407,35 @@ fn a_gpt2_is_also_saved_without_a_prefix_and_with_its_mask() {
     assert!(refused.contains("`h.0.attn.other` [] is left over"), "{refused}");
 }
 
-/// The forms of a package for the Neural Engine: with two functions, and with one, as below ios18.
-const ANE: [(Kv, Target); 3] =
-    [(Kv::State, Target::Ios18), (Kv::Io, Target::Ios18), (Kv::Io, Target::Ios16)];
-
 fn ane(context: usize, kv: Kv, target: Target) -> Options {
     Options { style: Style::Ane, target, ..options(context, Some(kv)) }
 }
 
-fn session(program: &Program, backend: Box<dyn Backend>) -> Session {
-    let host = Host::of(program).unwrap().unwrap();
-    Session::open(program.functions.values(), Some(&host), backend).unwrap()
+/// Packages over caches: of each style, with every place for keys and values.
+fn forms(context: usize) -> [Options; 4] {
+    [
+        options(context, Some(Kv::State)),
+        ane(context, Kv::State, Target::Ios18),
+        ane(context, Kv::Io, Target::Ios18),
+        ane(context, Kv::Io, Target::Ios16),
+    ]
+}
+
+/// What a form is called where it fails.
+fn called(Options { style, kv, target, .. }: &Options) -> String {
+    format!("{style:?} {} {target}", kv.map(|kv| kv.to_string()).unwrap_or_default())
 }
 
 #[test]
-fn the_ane_style_gives_the_same_for_any_split_up_to_a_full_cache() {
+fn any_split_of_a_text_into_steps_gives_the_same_up_to_a_full_cache() {
     let backends: [fn() -> Box<dyn Backend>; 2] =
         [|| Box::new(Reference::default()), || Box::new(Cpu)];
     for name in DECODERS {
-        let folder = folder(name);
-        let expected = Expected::of(name);
-        let prefix = if name == "phi3-longrope" { "long." } else { "" };
-        let ids = expected.ints(&format!("{prefix}ids"));
-        let want = expected.floats(&format!("{prefix}logits")).unwrap();
-        for (kv, target) in ANE {
-            let program = program(&folder, &ane(ids.len(), kv, target));
+        let (ids, want) = text(name);
+        for form in forms(ids.len()) {
+            let program = program(&folder(name), &form);
             for backend in backends {
-                let mut session = session(&program, backend());
+                let mut session = support::session(&program, backend());
                 // The last step of the first and of the third is padded beyond the end.
                 for split in [&[5, 5, 5, 5, 4][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2], &[24]] {
                     assert_eq!(split.iter().sum::<usize>(), ids.len());
@@ -555,8 +447,9 @@ fn the_ane_style_gives_the_same_for_any_split_up_to_a_full_cache() {
                         session.feed_each(step, &mut |_, row| got.extend_from_slice(row)).unwrap();
                     }
                     let worst = apart(&got, &want);
-                    let form = format!("{name} {kv} {target} {split:?} on {}", backend().name());
-                    assert!(worst <= 1e-5, "{form}: {worst:.1e}");
+                    let who = backend().name();
+                    let what = format!("{name} {} {split:?} on {who}", called(&form));
+                    assert!(worst <= 1e-5, "{what}: {worst:.1e}");
                 }
                 assert!(session.feed(&[1]).is_err(), "a full cache takes no more");
             }
@@ -565,21 +458,20 @@ fn the_ane_style_gives_the_same_for_any_split_up_to_a_full_cache() {
 }
 
 #[test]
-fn greedy_tokens_of_the_ane_style_are_those_of_transformers() {
+fn greedy_tokens_are_those_of_transformers() {
     for name in DECODERS {
-        let folder = folder(name);
         let expected = Expected::of(name);
         let (prefix, given) = if name == "phi3-longrope" { ("long.", 24) } else { ("", 8) };
         let ids = expected.ints(&format!("{prefix}ids"));
         let want = expected.ints(&format!("{prefix}greedy"));
-        for (kv, target) in ANE {
-            let program = program(&folder, &ane(given + want.len(), kv, target));
-            let mut session = session(&program, Box::new(Cpu));
+        for form in forms(given + want.len()) {
+            let program = program(&folder(name), &form);
+            let mut session = support::session(&program, Box::new(Cpu));
             let mut sampler = Sampler::new(0.0, 0).unwrap();
             let listen = &mut |_| Ok(std::ops::ControlFlow::Continue(()));
             let most = want.len();
             let got = generate(&mut session, &ids[..given], &mut sampler, most, &[], listen);
-            assert_eq!(got.unwrap().ids, want, "{name} {kv} {target}");
+            assert_eq!(got.unwrap().ids, want, "{name} {}", called(&form));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Decoders in chunks that run one after the other.
 
-use super::{DECODERS, Expected, ane, apart, folder, options};
-use super::{described, steps::forms};
+use super::{DECODERS, Expected, ane, apart, described, folder, forms, options};
 use twolane::generate::{Sampler, Session, generate};
 use twolane::graph::Program;
 use twolane::model::architectures::Model;

@@ -1,13 +1,11 @@
 //! Encoders: hidden values and every output, by themselves and padded.
 
-use super::{Expected, apart, folder, int_tensor, storages, values};
+use super::{Expected, apart, folder, int_tensor, support, values};
 use std::collections::BTreeMap;
 use std::path::Path;
 use twolane::graph::{DataType, Function, Program};
-use twolane::model::Whole;
 use twolane::model::architectures::Model;
-use twolane::model::config::Config;
-use twolane::model::emit::{Style, Weights};
+use twolane::model::emit::Style;
 use twolane::model::encoder::{self, Options, Sentence};
 use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensors};
 use twolane::source::Source;
@@ -30,12 +28,8 @@ fn program(folder: &Path, target: Target, fixed: Option<usize>) -> Program {
         let found = source.beside(name)?;
         Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
     });
-    let (path, bytes) = source.config().unwrap();
-    let config = Config::parse(&path.display().to_string(), bytes).unwrap();
-    let config = config.with_sentence(sentence.unwrap());
-    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(&config, tensors, None).unwrap().unwrap();
-    let weights = Weights::new(whole.parameters.clone(), storages(&source, &whole));
+    let config = support::config(folder).with_sentence(sentence.unwrap());
+    let (whole, weights) = support::described(folder, &config, DataType::Float32, None);
     let Model::Encoder(described) = &whole.model else { panic!("no encoder") };
     let (style, context) = match fixed {
         None => (Style::Gpu, described.longest),

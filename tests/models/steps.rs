@@ -1,28 +1,13 @@
 //! Forms of steps: those that return one row of logits, and those of any number of tokens.
 
-use super::{DECODERS, Expected, ane, apart, folder, int_tensor, options, program, values};
+use super::support::session;
+use super::{DECODERS, Expected, apart, folder, forms, int_tensor, options, program, text, values};
 use twolane::generate::Session;
 use twolane::graph::{DataType, Program, Value};
-use twolane::model::decoder::ane::Host;
 use twolane::model::decoder::{Names, Options};
 use twolane::plan::Kv;
 use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensor, Tensors};
 use twolane::target::Target;
-
-/// The forms of a package over caches.
-pub(crate) fn forms(context: usize) -> [Options; 4] {
-    [
-        options(context, Some(Kv::State)),
-        ane(context, Kv::State, Target::Ios18),
-        ane(context, Kv::Io, Target::Ios18),
-        ane(context, Kv::Io, Target::Ios16),
-    ]
-}
-
-fn session(program: &Program, backend: Box<dyn Backend>) -> Session {
-    let host = Host::of(program).unwrap();
-    Session::open(program.functions.values(), host.as_ref(), backend).unwrap()
-}
 
 /// The logits behind each step of a text.
 fn behind_steps(session: &mut Session, ids: &[i32], split: &[usize]) -> Vec<f32> {
@@ -93,14 +78,6 @@ fn every_tokens_logits_come_one_by_one_where_a_step_returns_one_row() {
 fn ranged(name: &str, context: usize) -> Program {
     let names = Names::SWIFT_TRANSFORMERS;
     program(&folder(name), &Options { names, ..options(context, Some(Kv::State)) })
-}
-
-/// The ids and logits of the longest text of a model.
-fn text(name: &str) -> (Vec<i32>, Vec<f32>) {
-    let expected = Expected::of(name);
-    let prefix = if name == "phi3-longrope" { "long." } else { "" };
-    let ids = expected.ints(&format!("{prefix}ids"));
-    (ids, expected.floats(&format!("{prefix}logits")).unwrap())
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod palette;
 mod programs;
 mod runtime;
 mod source;
+#[path = "../support/model.rs"]
+mod support;
 mod weights;
 
 use std::path::{Path, PathBuf};

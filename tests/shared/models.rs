@@ -1,23 +1,15 @@
 //! A trained model from its folder, against what torch made of it.
 
 use super::fixtures;
-use half::f16;
+use super::support::{self, session};
 use safetensors::SafeTensors;
 use std::fs;
 use std::path::Path;
-use twolane::generate::{Sampler, Session, generate};
-use twolane::graph::weight::{Operand, Storage};
+use twolane::generate::{Sampler, generate};
 use twolane::graph::{DataType, Program};
-use twolane::model::Whole;
-use twolane::model::architectures::Model;
-use twolane::model::config::Config;
-use twolane::model::decoder::ane::Host;
-use twolane::model::decoder::{self, Names, Options, Style};
-use twolane::model::emit::Weights;
-use twolane::model::parameters::Parameter;
+use twolane::model::decoder::{Names, Options, Style};
 use twolane::plan::Kv;
-use twolane::runtime::{Backend, Cpu, Mode, Reference};
-use twolane::source::Source;
+use twolane::runtime::{Cpu, Mode, Reference};
 use twolane::target::Target;
 
 /// stories260k with the weights at `path`, as stored or rounded to FP16, which its functions compute
@@ -34,36 +26,14 @@ fn program(path: &Path, float: DataType, style: Style, kv: Option<Kv>) -> Progra
         argmax: false,
         last_row: false,
     };
-    let source = Source::open(path).unwrap();
-    let config = path.ancestors().map(|folder| folder.join("stories260k/config.json"));
-    let config = config.into_iter().find(|config| config.is_file()).unwrap();
-    let config = Config::parse("config.json", &fs::read(config).unwrap()).unwrap();
-    let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(&config, tensors, Some(options.context)).unwrap().unwrap();
-    let storage = |parameter: &Parameter| {
-        let weights = source.weights(source.tensor(&parameter.name).unwrap()).unwrap();
-        let mut values = vec![0.0; weights.len()];
-        weights.decode(0..weights.len(), &mut values);
-        let bytes: Vec<u8> = match float {
-            DataType::Float32 => values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-        };
-        Storage::Dense(Operand::new(float, &parameter.shape, bytes))
-    };
-    let storages = whole.parameters.iter().map(storage).collect();
-    let weights = Weights::new(whole.parameters.clone(), storages);
-    let Model::Decoder(described) = &whole.model else { panic!("no decoder") };
-    decoder::build(described, &weights, &options).unwrap()
+    let beside = path.ancestors().map(|folder| folder.join("stories260k"));
+    let folder = beside.into_iter().find(|folder| folder.join("config.json").is_file()).unwrap();
+    support::decoder(path, &support::config(&folder), &options)
 }
 
 /// Little-endian numbers of a stored tensor.
 fn words<T>(file: &SafeTensors<'_>, name: &str, read: fn([u8; 4]) -> T) -> Vec<T> {
     file.tensor(name).unwrap().data().as_chunks().0.iter().map(|&word| read(word)).collect()
-}
-
-fn session(program: &Program, backend: impl Backend + 'static) -> Session {
-    let host = Host::of(program).unwrap();
-    Session::open(program.functions.values(), host.as_ref(), Box::new(backend)).unwrap()
 }
 
 #[test]
@@ -84,7 +54,7 @@ fn stories260k_gives_the_stored_logits() {
         (folder, DataType::Float16, Mode::F16, 0.04),
     ] {
         let program = program(&fixtures.join(weights), float, Style::Gpu, None);
-        let mut session = session(&program, Reference { mode });
+        let mut session = session(&program, Box::new(Reference { mode }));
         let mut worst = 0.0_f32;
         for prompt in 0..6 {
             let ids = words(&stored, &format!("p{prompt}.ids"), i32::from_le_bytes);
@@ -110,7 +80,7 @@ fn stories260k_predicts_its_evaluation_set_as_torch_does() {
     let ids = words(&stored, "eval.ids", i32::from_le_bytes);
     let want = words(&stored, "eval.nll", f32::from_le_bytes);
     let program = program(&folder, DataType::Float32, Style::Gpu, Some(Kv::State));
-    let mut session = session(&program, Cpu);
+    let mut session = session(&program, Box::new(Cpu));
     let (mut sum, mut worst, mut count) = (0.0, 0.0_f32, 0);
     for (window, want) in ids.chunks(256).zip(want.chunks(255)) {
         session.restart();
@@ -145,7 +115,7 @@ fn stories260k_continues_texts_as_torch_does_until_it_comes_near_a_tie() {
 
 /// Follows torch's greedy tokens of all prompts, and fills a cache.
 fn continues(program: &Program, stored: &SafeTensors<'_>) {
-    let mut session = session(program, Cpu);
+    let mut session = session(program, Box::new(Cpu));
     let mut sampler = Sampler::new(0.0, 0).unwrap();
     let mut all = 0;
     for prompt in 0..6 {
