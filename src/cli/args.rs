@@ -185,8 +185,8 @@ pub(crate) struct Convert {
     /// Exchange an output folder that exists, if quantize made it
     #[arg(short, long, help_heading = "Outputs")]
     pub(crate) force: bool,
-    /// Also record N drawn inputs of each function, and what the source's weights make of them in
-    /// f32, as STEM.golden.safetensors: `validate` finds it
+    /// Also record N drawn inputs of each function, of ranged shapes three sizes in turn, and what the
+    /// source's weights make of them in f32, as STEM.golden.safetensors: `validate` finds it
     #[arg(long, value_name = "N", help_heading = "Outputs", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) golden: Option<u16>,
     /// Give the SHA-256 of each input in the report, beside its BLAKE3
@@ -387,7 +387,8 @@ Shown, worst first: each compressed weight beside the source's; each layer, fed 
 activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output
 is a distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
 --logits names it), where every position of every step is a row of its own; whether the backends
-agree; and speed beside a probe of this machine.
+agree, within 3e-5 of the largest element, for both compute in f32; and speed beside a probe of
+this machine.
 
 SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place
 of the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
