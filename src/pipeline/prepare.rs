@@ -268,7 +268,9 @@ fn leave_compressed(
         false => Some(format!(
             "{count} {are} compressed already, and left so; --requantize compresses anew"
         )),
-        true => Some(format!("{count} {are} compressed already, and left so: no rule chooses")),
+        true => Some(format!(
+            "{count} {are} compressed already, and left so: neither a rule nor the default chooses"
+        )),
     };
     if constants.is_empty() {
         let why = told.map_or_else(String::new, |told| format!(": {told}"));
