@@ -565,6 +565,11 @@ fn a_model_in_chunks_runs_as_the_whole_one_does() {
         assert_eq!(refused.code, 2);
         assert!(refused.err.contains("holds a model in chunks"), "{}", refused.err);
     }
+    let package = bench.path("gpu/stdlib-llama-chunk1of2.mlpackage").display().to_string();
+    let said = bench.run(&[&package, "--scheme", "palette-4", "-q", "-o", "small"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(bench.path("small/stdlib-llama-chunk1of2.mlpackage").is_dir());
+    assert!(!bench.path("small/chunks.json").exists(), "a part is no whole model");
     fs::remove_dir_all(bench.path("io/stdlib-llama-chunk2of2.mlpackage")).unwrap();
     let refused = bench.run(&["generate", "io", "--ids", "5"]);
     assert_eq!(refused.code, 3, "{}", refused.err);

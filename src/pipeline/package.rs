@@ -83,10 +83,13 @@ pub(super) fn add(
             vec![compressed_program(plan, program, constants)]
         }
     };
+    let in_chunks = programs.len() > 1;
     let mut listed = Vec::new();
     for mut program in programs {
         provenance::enter(&mut program.metadata, source, plan, subject);
-        let stem = match Chunk::of(&program)? {
+        // One that is compressed is called as it was, whatever it is a part of.
+        let chunk = if in_chunks { Chunk::of(&program)? } else { None };
+        let stem = match chunk {
             None => source.stem().to_owned(),
             Some(chunk) => {
                 let stem = format!("{}-chunk{}of{}", source.stem(), chunk.number, chunk.of);

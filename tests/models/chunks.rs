@@ -59,8 +59,8 @@ fn chunks_give_what_the_whole_model_does_up_to_a_full_cache() {
                     let by = |programs: &[Program], backend: Box<dyn Backend>| {
                         logits(&mut session(programs, backend), &ids, split)
                     };
-                    let want = by(&whole, Box::new(Reference::default()));
-                    let got = by(&chunks, Box::new(Reference::default()));
+                    let want = by(&whole, Box::<Reference>::default());
+                    let got = by(&chunks, Box::<Reference>::default());
                     assert!(got == want, "{what} in {count}: {:.1e}", apart(&got, &want));
                     let far = apart(&by(&chunks, Box::new(Cpu)), &by(&whole, Box::new(Cpu)));
                     assert!(far <= 1e-6, "{what} in {count} on cpu: {far:.1e}");

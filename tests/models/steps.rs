@@ -40,8 +40,8 @@ fn the_last_row_is_that_of_all_rows_also_padded_and_up_to_a_full_cache() {
                 let by = |program: &Program, backend: Box<dyn Backend>| {
                     behind_steps(&mut session(program, backend), &ids, split)
                 };
-                let one = by(&last, Box::new(Reference::default()));
-                let want = by(&all, Box::new(Reference::default()));
+                let one = by(&last, Box::<Reference>::default());
+                let want = by(&all, Box::<Reference>::default());
                 assert!(one == want, "{what} {split:?}: {:.1e}", apart(&one, &want));
                 let far = apart(&by(&last, Box::new(Cpu)), &by(&all, Box::new(Cpu)));
                 assert!(far <= 1e-6, "{what} {split:?} on cpu: {far:.1e}");
@@ -86,7 +86,7 @@ fn steps_of_any_length_give_what_transformers_does_up_to_a_full_cache() {
         let (ids, want) = text(name);
         let program = ranged(name, ids.len());
         for split in [&[24][..], &[1, 3, 5, 1, 1, 4, 5, 2, 2]] {
-            for backend in [Box::new(Cpu) as Box<dyn Backend>, Box::new(Reference::default())] {
+            for backend in [Box::new(Cpu) as Box<dyn Backend>, Box::<Reference>::default()] {
                 let who = backend.name();
                 let mut session = session(&program, backend);
                 assert_eq!(session.context(), ids.len());
