@@ -101,7 +101,7 @@ pub struct Value {
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// What tools call it: its first output's name, where it has outputs.
+    /// What tools call it: mostly as its first output, where it has outputs.
     pub name: String,
     /// Which.
     pub row: &'static Row,

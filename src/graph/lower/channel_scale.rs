@@ -158,6 +158,7 @@ impl Separation {
             factor = self.push(operations, "gather", &format!("{name}_scale"), arguments)?;
         }
         let raw = self.add(&format!("{name}_unscaled"), ty.clone(), None);
+        op.name = self.function.value(raw).name.clone();
         op.outputs = vec![raw];
         operations.push(op);
         let Some(bias) = bias else {

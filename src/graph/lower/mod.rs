@@ -159,9 +159,7 @@ impl<'a> Lowering<'a> {
             for argument in &operation.arguments {
                 self.constant(argument.value)?;
             }
-            let output = operation.outputs.first().map(|id| &function.value(*id).name);
-            let name = output.unwrap_or(&operation.name);
-            let mut lowered = mil::Operation::new(operation.row.name, name);
+            let mut lowered = mil::Operation::new(operation.row.name, &operation.name);
             for argument in &operation.arguments {
                 // A parameter of several values stands once for each.
                 let bound = lowered.inputs.entry(argument.param.into()).or_default();

@@ -158,9 +158,10 @@ impl<'a> Scope<'a, '_> {
             self.output(output, Entry::Value(id));
             outputs.push(id);
         }
-        let name = match name(message) {
-            name if message.outputs.is_empty() => self.free(name),
-            name => name.to_owned(),
+        let name = match (given_name(message), message.outputs.first()) {
+            (Some(given), _) => given.to_owned(),
+            (None, Some(output)) => output.name.clone(),
+            (None, None) => self.free(&message.r#type),
         };
         self.function.operations.push(Operation { name, row, arguments, outputs });
     }
@@ -181,13 +182,17 @@ impl<'a> Scope<'a, '_> {
     }
 }
 
-/// What an operation is called: its first output, or, without outputs, its `name`.
+/// What an operation is called in messages: its first output, or, without outputs, its `name`.
 fn name(message: &mil::Operation) -> &str {
-    let named = || message.attributes.get("name").and_then(mil::Value::as_string);
     match message.outputs.first() {
         Some(output) => &output.name,
-        None => named().unwrap_or(&message.r#type),
+        None => given_name(message).unwrap_or(&message.r#type),
     }
+}
+
+/// The `name` by which tools that place and time operations know one.
+fn given_name(message: &mil::Operation) -> Option<&str> {
+    message.attributes.get("name").and_then(mil::Value::as_string).filter(|name| !name.is_empty())
 }
 
 /// The type that is both: declared and inferred dimensions may each leave open what the other knows.
