@@ -70,6 +70,7 @@ fn in_folder(folder: &Path) -> Result<Found> {
         return Err(Error::input(folder.display().to_string(), found, remedy));
     }
     check_numbering(folder, &paths)?;
+    check_series(folder, &paths)?;
     Ok(Found { stem: folder_name(folder), folder: folder.into(), paths, index: None })
 }
 
@@ -149,6 +150,26 @@ fn check_numbering(folder: &Path, paths: &[PathBuf]) -> Result<()> {
         return Err(Error::input(folder.join(name).display().to_string(), found, remedy));
     }
     Ok(())
+}
+
+/// Checks that several files without an index are one checkpoint: shards of one series. Others may be
+/// anything, such as the weights of two models.
+fn check_series(folder: &Path, paths: &[PathBuf]) -> Result<()> {
+    let names: Vec<String> = paths.iter().filter_map(|p| p.file_name()).map(lossy).collect();
+    let series = |name: &String| numbering(name).map(|(stem, _, total)| format!("{stem} {total}"));
+    let first = names.first().and_then(series);
+    if names.len() < 2 || first.is_some() && names.iter().all(|name| series(name) == first) {
+        return Ok(());
+    }
+    let found = format!(
+        "the folder holds {} .safetensors files, {} and {} among them, and no index says that they \
+         are one checkpoint",
+        names.len(),
+        names[0],
+        names[1]
+    );
+    let remedy = "give one of the files, or put the model's model.safetensors.index.json there";
+    Err(Error::input(folder.display().to_string(), found, remedy))
 }
 
 /// Splits `STEM-00001-of-00003.safetensors` into stem, number and total.

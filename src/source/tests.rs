@@ -78,7 +78,8 @@ fn shards_that_do_not_fit_together_are_named() {
         ("an extra shard",                     "", with("model-00003-of-00002.safetensors", shard(&["c"]))),
         ("an extra shard beside the index",    INDEX, with("other.safetensors", shard(&["c"]))),
         ("a tensor in two shards",             "", with(B, shard(&["a", "b"]))),
-        ("a tensor in two shards, no index",   "", vec![("x.safetensors", shard(&["a"])), ("y.safetensors", shard(&["a"]))]),
+        ("a tensor in two shards, no index",   "", vec![(A, shard(&["a"])), (B, shard(&["a"]))]),
+        ("files that are no shards",           "", vec![("x.safetensors", shard(&["a"])), ("y.safetensors", shard(&["b"]))]),
         ("a tensor in the index only",         "", with(INDEX, index(&[("a", A), ("b", B), ("c", B)]))),
         ("a tensor in a shard only",           "", with(B, shard(&["b", "c"]))),
         ("the index names the wrong shard",    "", with(INDEX, index(&[("a", B), ("b", A)]))),
@@ -118,7 +119,9 @@ fn shards_that_do_not_fit_together_are_named() {
     a tensor in two shards:
       tensor `a`: it lies in ckpt/model-00001-of-00002.safetensors and in ckpt/model-00002-of-00002.safetensors; remove one of the two files, or download the whole checkpoint again
     a tensor in two shards, no index:
-      tensor `a`: it lies in ckpt/x.safetensors and in ckpt/y.safetensors; remove one of the two files, or download the whole checkpoint again
+      tensor `a`: it lies in ckpt/model-00001-of-00002.safetensors and in ckpt/model-00002-of-00002.safetensors; remove one of the two files, or download the whole checkpoint again
+    files that are no shards:
+      ckpt/: the folder holds 2 .safetensors files, x.safetensors and y.safetensors among them, and no index says that they are one checkpoint; give one of the files, or put the model's model.safetensors.index.json there
     a tensor in the index only:
       ckpt/model.safetensors.index.json, tensor `c`: the index says `model-00002-of-00002.safetensors`, but no shard holds it; download index and shards again, of one revision
     a tensor in a shard only:
