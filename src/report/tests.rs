@@ -122,7 +122,7 @@ fn one_tensor_shows_its_histogram_and_its_clip_curve() {
     ────────────────────────────────┼───────────────────────────────
     -0.001953                                               0.001953
 
-    SQNR against range (share of max |w|), 21.18 to 40.00 dB; chosen ▲ 0.800, 40.00 dB:
+    SQNR of a sample of rows against range (share of max |w|), 21.18 to 40.00 dB; chosen ▲ 0.800, 40.00 dB:
                                    ▁▂▃▃▄▅▅▆▆▇▇▇████████▇▇▇▆▆▅▅▄▃▃▂▁
                             ▁▃▄▅▆▇██████████████████████████████████
                        ▂▄▅▇█████████████████████████████████████████

@@ -233,8 +233,8 @@ fn curve_plot(clip: &ClipCurve) -> String {
     let gap = " ".repeat(COLUMNS.saturating_sub(left.len() + right.len()));
     let reached = clip.chosen.sqnr_db.map_or(String::new(), |db| format!(", {db:.2} dB"));
     format!(
-        "SQNR against range (share of max |w|), {low:.2} to {high:.2} dB; chosen ▲ {:.3}{reached}:\n\
-         {plot}{left}{gap}{right}\n",
+        "SQNR of a sample of rows against range (share of max |w|), {low:.2} to {high:.2} dB; chosen ▲ \
+         {:.3}{reached}:\n{plot}{left}{gap}{right}\n",
         clip.chosen.factor,
     )
 }

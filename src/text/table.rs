@@ -176,6 +176,9 @@ fn shorten(text: &str, width: usize, keep: Keep) -> String {
     match keep {
         Keep::Start => text.chars().take_while(fits).chain(['…']).collect(),
         Keep::End => {
+            if let Some(kept) = with_numbers(text, width) {
+                return kept;
+            }
             let mut kept: Vec<char> = text.chars().rev().take_while(fits).collect();
             kept.push('…');
             kept.iter().rev().collect()
@@ -183,10 +186,47 @@ fn shorten(text: &str, width: usize, keep: Keep) -> String {
     }
 }
 
+/// The end of a name behind the numbers that stand before it: `model.layers.11.self_attn.v_proj.weight`
+/// as `…11…v_proj.weight`, for layers differ by them. `None` where none is cut off, or where they would
+/// leave less than half the width to the end.
+fn with_numbers(name: &str, width: usize) -> Option<String> {
+    if !name.is_ascii() {
+        return None;
+    }
+    let mut end = width.checked_sub(1)?;
+    loop {
+        let cut = &name[..name.len() - end];
+        // A number that goes on behind the cut is shown there.
+        let words = cut.split(|c: char| !c.is_ascii_alphanumeric());
+        let numbers = words.filter(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()));
+        let kept: String = numbers.map(|number| format!("…{number}")).collect();
+        let left = width.checked_sub(kept.width() + 1)?;
+        if kept.is_empty() || left < width / 2 {
+            return None;
+        }
+        if left >= end {
+            return Some(format!("{kept}…{}", &name[name.len() - end..]));
+        }
+        end = left;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn shortened_names_keep_the_numbers_of_their_layers() {
+        let name = "model.layers.11.self_attn.v_proj.weight";
+        assert_eq!(shorten(name, 39, Keep::End), name);
+        assert_eq!(shorten(name, 30, Keep::End), "…rs.11.self_attn.v_proj.weight");
+        assert_eq!(shorten(name, 20, Keep::End), "…11…tn.v_proj.weight");
+        let name = "encoder.stages.1.layers.0.layer.2.convolution.weight";
+        assert_eq!(shorten(name, 28, Keep::End), "…1…0…er.2.convolution.weight");
+        // Too narrow for both.
+        assert_eq!(shorten(name, 8, Keep::End), "….weight");
+    }
 
     fn table(rows: &[[&str; 3]]) -> Table {
         let columns = vec![
