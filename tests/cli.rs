@@ -382,6 +382,41 @@ fn help_says_what_users_need_to_choose() {
 }
 
 #[test]
+fn help_is_a_word_too() {
+    let bench = Bench::new();
+    assert!(bench.run(&["help"]).out.contains("Exit codes: 0 done"));
+    let said = bench.run(&["help", "inspect"]);
+    assert!(said.code == 0 && said.out.contains("--min-sqnr"), "{}", said.err);
+}
+
+#[test]
+fn words_that_are_wrong_within_a_subcommand_are_told_as_such() {
+    let bench = Bench::new();
+    for (words, want) in [
+        (&["generate", "x", "--ids", "-1"][..], "`-1` is no token"),
+        (&["generate", "x", "--ids", "1,b"], "`b` is no token"),
+        (&["generate", "x", "--ids", "1", "--seed", "5"], "--temperature"),
+        (&["embed", "x", "--ids", "-1"], "`-1` is no token"),
+        (&["inspect", "--nonsense"], "unexpected argument '--nonsense'"),
+        (&["model.safetensors", "--min-elements", "few"], "give a whole number from 0 on"),
+    ] {
+        let said = bench.run(words);
+        assert_eq!(said.code, 2, "{words:?}: {}", said.err);
+        assert!(said.err.contains(want), "{words:?}: {}", said.err);
+        assert!(!said.err.contains("did you mean the subcommand"), "{words:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn machines_get_errors_as_a_document() {
+    let said = Bench::new().run(&["nothing.safetensors", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((said.code, &document["error"]["exit_code"]), (3, &3.into()));
+    let message = document["error"]["message"].as_str().expect("a message");
+    assert_eq!(said.err, format!("error: {message}\n"));
+}
+
+#[test]
 fn completions_and_the_manual_are_generated() {
     let bench = Bench::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

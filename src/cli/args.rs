@@ -67,7 +67,6 @@ interrupted (nothing is left behind)";
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
     subcommand_negates_reqs = true,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -119,7 +118,7 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "C", help_heading = "Schemes")]
     pub(crate) clip: Option<Clip>,
     /// Leave tensors with fewer elements in float, unless a rule chooses for them [default: 2048]
-    #[arg(long, value_name = "N", help_heading = "Schemes", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", help_heading = "Schemes", allow_negative_numbers = true, value_parser = whole)]
     pub(crate) min_elements: Option<u64>,
     /// Also compress weights of an .mlpackage that are compressed already: from the values that their
     /// codes stand for [default: they stay as they are]
@@ -321,8 +320,8 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "TEXT", required_unless_present = "ids")]
     pub(crate) prompt: Option<String>,
     /// The text to continue, as token ids with commas between
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "prompt")]
-    pub(crate) ids: Vec<i32>,
+    #[arg(long, value_name = "LIST", conflicts_with = "prompt", allow_negative_numbers = true)]
+    pub(crate) ids: Option<Ids>,
     /// The most tokens that follow [default: 256, or what fits]
     #[arg(short = 'n', long, value_name = "N", value_parser = size)]
     pub(crate) max_tokens: Option<usize>,
@@ -330,10 +329,10 @@ pub(crate) struct Generate {
     #[arg(long)]
     pub(crate) ignore_eos: bool,
     /// Choose at random, by softmax(logits / T) [default: 0, the likeliest]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
-    /// The seed of random choices [default: 0]
-    #[arg(long, value_name = "N")]
+    /// The seed of random choices, which --temperature asks for [default: 0]
+    #[arg(long, value_name = "N", requires = "temperature", allow_negative_numbers = true, value_parser = whole)]
     pub(crate) seed: Option<u64>,
     /// Who evaluates: cpu or reference [default: cpu]
     #[arg(long, value_name = "BACKEND")]
@@ -361,7 +360,7 @@ pub(crate) struct Embed {
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// A text as token ids with commas between, those around it included. May be repeated
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
     pub(crate) ids: Vec<Ids>,
     /// Who evaluates: cpu or reference [default: cpu]
     #[arg(long, value_name = "BACKEND")]
@@ -373,10 +372,14 @@ pub(crate) struct Embed {
 pub(crate) struct Ids(pub(crate) Vec<i32>);
 
 impl std::str::FromStr for Ids {
-    type Err = std::num::ParseIntError;
+    type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        word.split(',').map(|id| id.trim().parse()).collect::<Result<_, _>>().map(Self)
+        let ids = word.split(',').map(|id| {
+            let wrong = || format!("`{}` is no token; give whole numbers from 0 on", id.trim());
+            id.trim().parse().ok().filter(|id| *id >= 0).ok_or_else(wrong)
+        });
+        ids.collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -450,6 +453,10 @@ pub(crate) struct Validate {
     /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats
     #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
     pub(crate) max_kl: Option<f64>,
+}
+
+fn whole(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| "give a whole number from 0 on".into())
 }
 
 /// A number of tokens: what follows from it, such as masks, stays within 32 bits.

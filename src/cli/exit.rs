@@ -1,5 +1,6 @@
 //! Errors and panics → words and exit codes.
 
+use super::screen;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -14,14 +15,21 @@ pub(crate) const BAD_INPUT: u8 = 3;
 const MACHINE: u8 = 4;
 const BUG: u8 = 70;
 
-/// Prints the error, if there is one, and gives the exit code. A closed pipe ends quietly.
-pub(crate) fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+/// Prints the error, if there is one, and gives the exit code; for machines the error is also the document
+/// that they wait for. A closed pipe ends quietly.
+pub(crate) fn finish(outcome: anyhow::Result<ExitCode>, json: bool) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", shown(&error));
-            ExitCode::from(code(&error))
+            let (message, code) = (shown(&error), code(&error));
+            eprintln!("error: {message}");
+            if json {
+                let error = serde_json::json!({ "message": message, "exit_code": code });
+                // Where the document goes has been closed: there is nobody to tell.
+                let _ = screen::write_json(&serde_json::json!({ "error": error }));
+            }
+            ExitCode::from(code)
         }
     }
 }

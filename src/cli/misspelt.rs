@@ -15,8 +15,9 @@ pub(super) fn in_words(words: &[OsString]) -> Option<&'static str> {
 
 /// The subcommand that an input looks like, if no such file exists.
 pub(super) fn of(input: &Path) -> Option<&'static str> {
+    let is_right = SUBCOMMANDS.contains(&input.to_str()?);
     let word = input.to_str()?.to_ascii_lowercase();
-    if input.exists() || word.contains(['/', '\\', '.']) {
+    if is_right || input.exists() || word.contains(['/', '\\', '.']) {
         return None;
     }
     let near = |name: &&str| {

@@ -39,9 +39,10 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
             }
             return ExitCode::from(error.exit_code() as u8);
         }
-        Err(Stop::Usage(error)) => return exit::finish(Err(error.into())),
+        Err(Stop::Usage(error)) => return exit::finish(Err(error.into()), false),
     };
-    exit::finish(exit::catch_panic(|| dispatch(cli)))
+    let json = cli.global.json;
+    exit::finish(exit::catch_panic(|| dispatch(cli)), json)
 }
 
 /// The word that clap had no place for, if it is no flag: a second path.
