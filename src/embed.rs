@@ -9,6 +9,7 @@
 //! | types, `token_type_ids` (some) | INT32 `[1, T]` |
 //! | vector: `sentence_embedding`, else `pooler_output` | float `[1, D]` |
 
+use crate::generate::within;
 use crate::graph::{DataType, Feature, Function, Sizes, ValueType};
 use crate::runtime::{Backend, Prepared, Shapes, Tensor, Tensors};
 use crate::{Error, Result};
@@ -88,7 +89,8 @@ impl Embedder {
     /// The vector of a text.
     ///
     /// # Errors
-    /// [`Error::Usage`] for no tokens, or more than there is room for; [`Error::Input`] for a vector
+    /// [`Error::Usage`] for no tokens, more than there is room for, or ids that the model has not;
+    /// [`Error::Input`] for a vector
     /// that is not finite; as [`Backend::prepare`] and [`Prepared::run`].
     pub fn embed(&mut self, ids: &[i32]) -> Result<Vec<f32>> {
         let (count, context) = (ids.len(), self.context);
@@ -100,6 +102,7 @@ impl Embedder {
                 "{count} tokens are more than the {context} that the package takes; shorten the text"
             )));
         }
+        within(ids, self.function.rows_chosen_by(IDS))?;
         let length = count.next_multiple_of(self.stride).min(context);
         let row = |value: &dyn Fn(usize) -> i32| {
             let values = ArrayD::from_shape_fn(vec![1, length], |at| value(at[1]));

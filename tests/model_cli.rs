@@ -69,6 +69,23 @@ fn a_folder_becomes_a_model_that_generates_and_validates() {
 }
 
 #[test]
+fn tokens_of_another_model_are_refused() {
+    let bench = Bench::new();
+    for (name, words) in [("llama", &["generate", "q"][..]), ("sentence-bert", &["embed", "q"])] {
+        let said = bench.run(&[&tiny(name), "-o", "q", "--force", "--context", "12"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let said = bench.run(&[words, &["--ids", "5,96"]].concat());
+        assert_eq!(said.code, 2, "{name}: {}", said.err);
+        assert!(
+            said.err.contains("token 96 is none of the model's, which are 0 to 95"),
+            "{}",
+            said.err
+        );
+        assert_eq!(bench.run(&[words, &["--ids", "5,95"]].concat()).code, 0, "{name}");
+    }
+}
+
+#[test]
 fn before_ios18_and_in_fp32_one_function_takes_the_whole_text() {
     let bench = Bench::new();
     let model = tiny("qwen3");
@@ -137,7 +154,7 @@ fn a_prompt_needs_a_tokenizer_and_room() {
     assert_eq!(said.code, 0, "{}", said.err);
     let refused = bench.run(&["generate", "q", "--prompt", "words"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.err.contains("there is no tokenizer.json"), "{}", refused.err);
+    assert!(refused.err.contains("there is no q/tokenizer.json"), "{}", refused.err);
     let ids = vec!["7"; 21].join(",");
     let refused = bench.run(&["generate", "q", "--ids", &ids]);
     assert_eq!(refused.code, 2);

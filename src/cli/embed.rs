@@ -2,7 +2,6 @@
 
 use super::args::{Embed, Global};
 use super::{screen, tokenizer};
-use std::fs;
 use std::process::ExitCode;
 use twolane::embed::{Embedder, cosine};
 use twolane::execute::Engine;
@@ -11,6 +10,10 @@ use twolane::runtime::Mode;
 use twolane::source::Package;
 use twolane::text::{Column, Table};
 use twolane::{Error, Result};
+
+/// Texts of which each is compared with each: more make a table that nobody reads, of a size that
+/// grows with the square.
+const COMPARED: usize = 64;
 
 /// Numbers of a vector that a terminal shows.
 const SHOWN: usize = 6;
@@ -50,19 +53,19 @@ struct Text {
 fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result<Vec<Text>> {
     let mut given = args.text.clone();
     if let Some(path) = &args.file {
-        let name = path.display().to_string();
-        let lines = fs::read_to_string(path).map_err(|why| Error::io("read", &name, why))?;
+        let lines = screen::read_text(path)?;
         given.extend(lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
     }
     let mut texts = Vec::new();
     if !given.is_empty() {
-        let tokenizer = tokenizer::beside(&args.package)?;
+        let tokenizer = tokenizer::beside(&args.package, ", or give --ids instead of text")?;
         let about = &package.program.metadata.user;
         let lower_case = about.get(LOWER_CASE).is_some_and(|value| value == "true");
         let prompt = about.get(PROMPT).map_or("", String::as_str);
         let mut cut = 0;
         for text in given {
-            let mut prepared = format!("{prompt}{text}");
+            // As sentence-transformers does.
+            let mut prepared = format!("{prompt}{text}").trim().to_owned();
             if lower_case {
                 prepared = prepared.to_lowercase();
             }
@@ -71,9 +74,8 @@ fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result
             texts.push(Text { text: Some(text), ids });
         }
         if cut > 0 && !quiet {
-            eprintln!(
-                "{cut} of the texts are longer than {context} tokens: their ends are cut off"
-            );
+            let texts = if cut == 1 { "1 text is".into() } else { format!("{cut} texts are") };
+            eprintln!("{texts} longer than {context} tokens: the rest is cut off");
         }
     }
     texts.extend(args.ids.iter().map(|ids| Text { text: None, ids: ids.0.clone() }));
@@ -83,10 +85,10 @@ fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result
     Ok(texts)
 }
 
-/// The cosine of each text with each.
-fn similarities(texts: &[Embedded]) -> Vec<Vec<f64>> {
+/// The cosine of each text with each, unless there are too many.
+fn similarities(texts: &[Embedded]) -> Option<Vec<Vec<f64>>> {
     let row = |a: &Embedded| texts.iter().map(|b| cosine(&a.embedding, &b.embedding)).collect();
-    texts.iter().map(row).collect()
+    (texts.len() <= COMPARED).then(|| texts.iter().map(row).collect())
 }
 
 /// What `--json` prints.
@@ -94,8 +96,9 @@ fn similarities(texts: &[Embedded]) -> Vec<Vec<f64>> {
 struct Document<'a> {
     output: &'a str,
     texts: Vec<Embedded>,
-    /// Cosines, row by row.
-    similarities: Vec<Vec<f64>>,
+    /// Cosines, row by row; not of more texts than [`COMPARED`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarities: Option<Vec<Vec<f64>>>,
 }
 
 /// A text and its vector.
@@ -129,11 +132,11 @@ impl Document<'_> {
             ]);
         }
         let mut told = vectors.render(screen::width());
-        if self.texts.len() > 1 {
+        if let Some(similarities) = self.similarities.as_ref().filter(|rows| rows.len() > 1) {
             let headings = (1..=self.texts.len()).map(|n| Column::right(n.to_string()));
             let mut near =
                 Table::new([Column::right("cosine")].into_iter().chain(headings).collect());
-            for (number, row) in self.similarities.iter().enumerate() {
+            for (number, row) in similarities.iter().enumerate() {
                 let cells = row.iter().map(|cosine| format!("{cosine:.4}"));
                 near.row([(number + 1).to_string()].into_iter().chain(cells).collect());
             }

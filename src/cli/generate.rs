@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokenizers::Tokenizer;
 use twolane::execute::Engine;
-use twolane::generate::{Generated, Sampler, Session, generate};
+use twolane::generate::{Generated, Sampler, Session, Stop, generate};
 use twolane::model::ENDS;
 use twolane::model::decoder::ane::Host;
 use twolane::runtime::Mode;
@@ -23,12 +23,15 @@ const MOST: usize = 256;
 pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> {
     let packages = Package::open_all(&args.package)?;
     let tokenizer = match &args.prompt {
-        Some(_) => Some(tokenizer::beside(&args.package)?),
-        None => tokenizer::beside(&args.package).ok(),
+        Some(_) => Some(tokenizer::beside(&args.package, ", or give --ids instead of text")?),
+        None => tokenizer::beside(&args.package, "").ok(),
     };
     let prompt = match (&args.prompt, &tokenizer) {
-        (Some(text), Some(tokenizer)) => tokenizer::encode(tokenizer, text)?,
-        _ => args.ids.clone(),
+        (Some(text), Some(tokenizer)) => {
+            let (before, own) = tokenizer::encode_open(tokenizer, text)?;
+            [before, own].concat()
+        }
+        _ => args.ids.as_ref().map_or(Vec::new(), |ids| ids.0.clone()),
     };
     let engine = args.on.unwrap_or(Engine::Cpu);
     let hosts = packages.iter().map(|package| Host::of(&package.program));
@@ -39,8 +42,9 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
     let mut sampler = Sampler::new(args.temperature.unwrap_or(0.0), args.seed.unwrap_or(0))?;
     let ends = match args.ignore_eos {
         true => Vec::new(),
-        false => packages.first().map(ends).unwrap_or_default(),
+        false => packages.first().map(ends).transpose()?.unwrap_or_default(),
     };
+    session.check(&prompt)?;
     let mut text = Text::begin(tokenizer.as_ref(), args.prompt.as_deref(), &prompt, !global.json)?;
     let most = args.max_tokens.unwrap_or(MOST);
     let mut listen = |token: i32| match text.push(token) {
@@ -49,6 +53,7 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
         Err(error) => Err(error),
     };
     let generated = generate(&mut session, &prompt, &mut sampler, most, &ends, &mut listen)?;
+    text.finish()?;
     if global.json {
         let text = tokenizer.is_some().then_some(text.new);
         screen::write_json(&Document::new(&prompt, &generated, text))?;
@@ -56,15 +61,29 @@ pub(super) fn run(args: &Generate, global: &Global) -> anyhow::Result<ExitCode> 
         screen::write(b"\n")?;
         if !global.quiet {
             eprintln!("{}", times(prompt.len(), &generated));
+            if generated.stop == Stop::Context {
+                eprintln!(
+                    "the package takes no more than {} tokens; --context N at its conversion chooses",
+                    session.context()
+                );
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The tokens that end a text, by the package's metadata.
-fn ends(package: &Package) -> Vec<i32> {
+fn ends(package: &Package) -> Result<Vec<i32>> {
     let ends = package.program.metadata.user.get(ENDS).map_or("", String::as_str);
-    ends.split(',').filter_map(|id| id.trim().parse().ok()).collect()
+    let ids = ends.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let wrong = |_| {
+        Error::input(
+            format!("{ENDS} in the package's metadata"),
+            format!("holds {ends:?}"),
+            "token ids stand there, with commas between; convert the model again",
+        )
+    };
+    ids.map(|id| id.parse().map_err(wrong)).collect()
 }
 
 /// The text as it grows: pieces of the tokenizer, or ids.
@@ -98,6 +117,15 @@ impl<'t> Text<'t> {
             Some(pieces) => pieces.push(id)?,
             None => format!("{id} "),
         };
+        self.put(&piece)?;
+        self.new.push_str(&piece);
+        Ok(())
+    }
+
+    /// Shows what was held back.
+    fn finish(&mut self) -> Result<()> {
+        let Some(pieces) = &mut self.pieces else { return Ok(()) };
+        let piece = pieces.finish()?;
         self.put(&piece)?;
         self.new.push_str(&piece);
         Ok(())

@@ -1,8 +1,11 @@
-//! Standard output, its width, and the progress bar on standard error.
+//! What people read and give: standard output, its width, the progress bar on standard error, and files
+//! of text.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
 use twolane::pipeline::Progress;
+use twolane::{Error, Result};
 
 /// Writes to standard output.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
@@ -16,6 +19,34 @@ pub(crate) fn write_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     Ok(write(&text)?)
+}
+
+/// The largest file of text: none that a model is tried on is near it.
+const MOST_TEXT_BYTES: u64 = 1 << 30;
+
+/// Reads a file of text.
+///
+/// # Errors
+/// [`Error::Input`] for none, one that is too large, and what is not UTF-8; [`Error::Io`].
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let place = path.display().to_string();
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_TEXT_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::input(&place, "there is no such file", "check the path")
+            }
+            io::ErrorKind::InvalidData => {
+                Error::input(&place, "it is not UTF-8", "give a file of plain text")
+            }
+            _ => Error::io("read", &place, error),
+        })?;
+    if text.len() as u64 > MOST_TEXT_BYTES {
+        let found = format!("it is larger than {MOST_TEXT_BYTES} bytes");
+        return Err(Error::input(&place, found, "give a part of it"));
+    }
+    Ok(text)
 }
 
 /// The columns of the terminal that standard output is; `None` for a file or a pipe.

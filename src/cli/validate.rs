@@ -49,18 +49,10 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
 
 /// A file of text as ids.
 fn text(args: &Validate, file: &Path) -> Result<Text> {
-    let place = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => {
-            Error::input(&place, "it is not UTF-8", "give a file of plain text")
-        }
-        _ => Error::io("read", &place, error),
-    })?;
-    let tokenizer = tokenizer::beside(&args.package)?;
-    let begin = tokenizer::encode(&tokenizer, "")?;
-    let ids = tokenizer::encode(&tokenizer, &text)?;
+    let text = screen::read_text(file)?;
+    let tokenizer = tokenizer::beside(&args.package, "")?;
     // Tokens at the beginning stand before each window.
-    let ids = ids.strip_prefix(&begin[..]).map(<[i32]>::to_vec).unwrap_or(ids);
+    let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
     Ok(Text { begin, ids })
 }
 

@@ -15,6 +15,7 @@ mod session;
 
 pub use sample::Sampler;
 pub(crate) use script::Script;
+pub(crate) use session::within;
 pub use session::{Session, widest};
 
 use crate::Result;

@@ -15,6 +15,8 @@ const STRIDE: usize = 64;
 pub struct Session {
     form: Form,
     context: usize,
+    /// Ids are below it; `None` where the package does not show it.
+    vocabulary: Option<usize>,
     /// Tokens so far.
     text: Vec<i32>,
 }
@@ -98,6 +100,7 @@ impl Session {
         backend: Box<dyn Backend>,
     ) -> Result<Self> {
         let mut forms: BTreeMap<Tokens, Vec<Unprepared>> = BTreeMap::new();
+        let mut vocabulary: Option<usize> = None;
         let mut count = 0;
         for (candidates, host) in packages {
             for function in candidates {
@@ -105,6 +108,11 @@ impl Session {
                 let links = forms.entry(tokens).or_default();
                 let takes_ids = matches!(roles.tokens, Given::Ids(_));
                 if takes_ids == (count == 0) && links.len() == count {
+                    let rows = match &roles.tokens {
+                        Given::Ids(name) => function.rows_chosen_by(name),
+                        Given::Hidden(..) => None,
+                    };
+                    vocabulary = vocabulary.into_iter().chain(rows).min();
                     links.push(Unprepared { roles, function: function.clone() });
                 }
             }
@@ -119,7 +127,8 @@ impl Session {
                 Tokens::Ranged { .. } => Form::Ranged { links, kept: kept(), backend },
                 _ => Form::Whole { links, backend, lengths: BTreeMap::new() },
             };
-            return Ok(Self { form, context: tokens.context(), text: Vec::new() });
+            let context = tokens.context();
+            return Ok(Self { form, context, vocabulary, text: Vec::new() });
         }
         let mut functions = Vec::new();
         let mut context = usize::MAX;
@@ -137,7 +146,7 @@ impl Session {
         }
         functions.sort_by_key(|step| step.count);
         let form = Form::Steps { functions, kept: kept() };
-        Ok(Self { form, context, text: Vec::new() })
+        Ok(Self { form, context, vocabulary, text: Vec::new() })
     }
 
     /// How long a text may be, in tokens.
@@ -157,6 +166,24 @@ impl Session {
             Form::Steps { functions, .. } => functions.iter().map(rows).max().unwrap_or(0),
             Form::Ranged { .. } | Form::Whole { .. } => self.context,
         }
+    }
+
+    /// Whether these tokens can follow.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for no tokens, more than there is room for, or ids that the model has not.
+    pub fn check(&self, ids: &[i32]) -> Result<()> {
+        if ids.is_empty() {
+            return Err(Error::Usage("there is no token to feed; give a prompt".into()));
+        }
+        let (all, context) = (self.text.len() + ids.len(), self.context);
+        if all > context {
+            return Err(Error::Usage(format!(
+                "{all} tokens are more than the {context} that the package takes; shorten the text, or \
+                 convert with a larger --context"
+            )));
+        }
+        within(ids, self.vocabulary)
     }
 
     /// Begins a new text.
@@ -192,17 +219,8 @@ impl Session {
         show: &mut dyn FnMut(usize, &[f32]),
         each: bool,
     ) -> Result<()> {
+        self.check(ids)?;
         let (have, more, context) = (self.text.len(), ids.len(), self.context);
-        if more == 0 {
-            return Err(Error::Usage("there is no token to feed; give a prompt".into()));
-        }
-        if have + more > context {
-            return Err(Error::Usage(format!(
-                "{} tokens are more than the {context} that the package takes; shorten the text, or \
-                 convert with a larger --context",
-                have + more
-            )));
-        }
         self.text.extend_from_slice(ids);
         match &mut self.form {
             Form::Steps { functions, kept } => {
@@ -214,12 +232,14 @@ impl Session {
                     let given = most.min(more - done);
                     let rows = if is_last_only { 1 } else { step.count };
                     let of = &ids[done..done + given];
-                    let logits = run(&mut step.links, of, step.count, have + done, kept)?;
+                    let logits =
+                        run(&mut step.links, of, step.count, have + done, kept)?.rows(rows)?;
                     // What is shown begins with this token.
                     let first = if is_last_only { done + given - 1 } else { done };
                     done += given;
-                    let logits = logits.chunks((logits.len() / rows).max(1)).zip(first..done);
-                    for (logits, token) in logits.filter(|(_, t)| each || t + 1 == more) {
+                    for (logits, token) in
+                        logits.zip(first..done).filter(|(_, t)| each || t + 1 == more)
+                    {
                         show(token, logits);
                     }
                 }
@@ -229,9 +249,9 @@ impl Session {
                     let (count, done) = (ids.len(), step * STRIDE);
                     let prepare = |link: &Unprepared| link.prepare(&**backend, count, have + done);
                     let mut ready = links.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-                    let logits = run(&mut ready, ids, count, have + done, kept)?;
-                    let logits = logits.chunks((logits.len() / count).max(1)).zip(done..);
-                    for (logits, token) in logits.filter(|(_, t)| each || t + 1 == more) {
+                    let logits = run(&mut ready, ids, count, have + done, kept)?.rows(count)?;
+                    for (logits, token) in logits.zip(done..).filter(|(_, t)| each || t + 1 == more)
+                    {
                         show(token, logits);
                     }
                 }
@@ -247,9 +267,8 @@ impl Session {
                 };
                 // No token sees a later one, so padding changes nothing.
                 let mut nothing: Vec<Kept> = links.iter().map(|_| Kept::default()).collect();
-                let logits = run(ready, &self.text, length, 0, &mut nothing)?;
-                let rows = logits.chunks((logits.len() / length).max(1)).enumerate();
-                let rows = rows.skip(have).take(more);
+                let logits = run(ready, &self.text, length, 0, &mut nothing)?.rows(length)?;
+                let rows = logits.enumerate().skip(have).take(more);
                 for (row, logits) in rows.filter(|(row, _)| each || row + 1 == have + more) {
                     show(row - have, logits);
                 }
@@ -275,14 +294,39 @@ fn step_for(functions: &mut [Step], wanted: usize, each: bool) -> &mut Step {
     &mut functions[place]
 }
 
-/// Runs the packages one after the other: logits of all rows.
+/// What a step returned.
+struct Logits<'l> {
+    /// `[1, T, vocabulary]`.
+    shape: Vec<usize>,
+    values: &'l [f32],
+}
+
+impl<'l> Logits<'l> {
+    /// The logits row by row, of which there are to be so many.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another number.
+    fn rows(&self, wanted: usize) -> Result<std::slice::Chunks<'l, f32>> {
+        match self.shape[..] {
+            [1, rows, width] if rows == wanted && width > 0 => Ok(self.values.chunks(width)),
+            _ => Err(Error::input(
+                "the package",
+                format!("returns logits of the shape {:?} for {wanted} rows", self.shape),
+                "[1, rows, vocabulary] is needed; give a package that returns the logits of each token, \
+                 or one of quantize's own",
+            )),
+        }
+    }
+}
+
+/// Runs the packages one after the other.
 fn run<'l>(
     links: &'l mut [Link],
     ids: &[i32],
     count: usize,
     position: usize,
     kept: &mut [Kept],
-) -> Result<&'l [f32]> {
+) -> Result<Logits<'l>> {
     let mut hidden = None;
     for (link, kept) in links.iter_mut().zip(kept) {
         link.run(ids, count, position, hidden.take(), kept)?;
@@ -290,8 +334,9 @@ fn run<'l>(
     }
     let last = links.last().ok_or_else(|| Error::bug("a step", "without a package"))?;
     let logits = last.outputs.get(&last.roles.result).and_then(Tensor::as_float);
-    let logits = logits.and_then(|logits| logits.as_slice());
-    logits.ok_or_else(|| Error::bug(&last.roles.result, "it is not there in order"))
+    let whole =
+        logits.and_then(|l| Some(Logits { shape: l.shape().into(), values: l.as_slice()? }));
+    whole.ok_or_else(|| Error::bug(&last.roles.result, "it is not there in order"))
 }
 
 impl Link {
@@ -358,4 +403,22 @@ pub fn widest(program: &Program) -> Option<(&str, &Function)> {
     };
     let functions = program.functions.iter().filter_map(|(n, f)| Some((rank(f)?, (n.as_str(), f))));
     functions.max_by_key(|(rank, _)| *rank).map(|(_, function)| function)
+}
+
+/// Checks that ids are tokens of a vocabulary of this size.
+///
+/// # Errors
+/// [`Error::Usage`] for the first that is none.
+pub(crate) fn within(ids: &[i32], vocabulary: Option<usize>) -> Result<()> {
+    let below = |id: i32| usize::try_from(id).is_ok_and(|id| vocabulary.is_none_or(|all| id < all));
+    match ids.iter().find(|&&id| !below(id)) {
+        None => Ok(()),
+        Some(id) => {
+            let all = vocabulary.map_or("from 0 on".into(), |all| format!("0 to {}", all - 1));
+            Err(Error::Usage(format!(
+                "token {id} is none of the model's, which are {all}; give other ids, or the tokenizer \
+                 that belongs to the model"
+            )))
+        }
+    }
 }

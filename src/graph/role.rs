@@ -1,6 +1,6 @@
 //! What operations do with a constant.
 
-use super::{Function, ValueId};
+use super::{Function, Operation, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the operations that take a constant do with it.
@@ -56,5 +56,24 @@ impl Function {
             }
         }
         roles
+    }
+
+    /// How many rows the table has of which the input called `indices`, or the same in another type,
+    /// chooses some: the vocabulary, of token ids. `None` if it chooses none.
+    pub fn rows_chosen_by(&self, indices: &str) -> Option<usize> {
+        self.rows_chosen(self.find(indices)?)
+    }
+
+    fn rows_chosen(&self, indices: ValueId) -> Option<usize> {
+        let takes = |param: &str, operation: &Operation| operation.argument(param) == Some(indices);
+        self.operations.iter().find_map(|operation| match operation.row.name {
+            "gather" if takes("indices", operation) => {
+                let table = self.value(operation.argument("x")?).ty.tensor()?.shape()?;
+                table.first().copied()
+            }
+            // Operations read what stands above them, so this ends.
+            "cast" if takes("x", operation) => self.rows_chosen(*operation.outputs.first()?),
+            _ => None,
+        })
     }
 }

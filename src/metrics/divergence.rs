@@ -59,7 +59,8 @@ impl Divergence {
             let term = |(p, q): (&f64, &f64)| if p.exp() == 0.0 { 0.0 } else { p.exp() * (p - q) };
             let kl: f64 = p.iter().zip(&q).map(term).sum();
             self.rows.push(if kl.is_nan() { f64::INFINITY } else { kl.max(0.0) });
-            self.agree += u64::from(likeliest(x) == likeliest(y));
+            let both = likeliest(x).zip(likeliest(y));
+            self.agree += u64::from(both.is_some_and(|(x, y)| x == y));
         }
     }
 
