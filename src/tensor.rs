@@ -89,7 +89,11 @@ impl<'a> Weights<'a> {
         let pattern = if name.chars().all(plain) { name.into() } else { regex::escape(name) };
         let (found, remedy) = if value.is_finite() {
             let found = format!("{value} is beyond FP16's largest number, 65504");
-            (found, format!("keep this tensor in FP32 with --rule '^{pattern}$=float32'"))
+            let remedy = format!(
+                "keep this tensor in FP32 with --rule '^{pattern}$=float32', or a whole model, which \
+                 has one type, with --scheme float32"
+            );
+            (found, remedy)
         } else {
             let remedy = "repair the checkpoint, or leave this tensor in float with \
                           --non-finite keep";

@@ -27,7 +27,7 @@ use twolane::graph::weight::Storage;
 use twolane::graph::{DataType, Function, Program};
 use twolane::model::decoder::{Names, Options, Style};
 use twolane::model::emit::Weights;
-use twolane::model::{LABELS, Whole};
+use twolane::model::{ENDS, LABELS, Whole};
 use twolane::pipeline::{Job, prepare};
 use twolane::plan::{self, Kv, Output};
 use twolane::runtime::{Backend, Cpu, Mode, Reference, Shapes, Tensor, Tensors};
@@ -498,4 +498,51 @@ fn the_likeliest_token_is_an_output_where_it_is_asked_for() {
             assert_eq!(next.iter().copied().collect::<Vec<_>>(), want);
         }
     }
+}
+
+/// A copy of a fixture with another text in one of its files.
+fn changed(name: &str, file: &str, text: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder(name)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    fs::write(dir.path().join(file), text).unwrap();
+    dir
+}
+
+#[test]
+fn texts_end_where_generation_ends_them_and_where_the_configuration_does() {
+    let out = tempfile::tempdir().unwrap();
+    let dir = changed("llama", "generation_config.json", r#"{"eos_token_id": [7, 3]}"#);
+    let job = prepared(dir.path(), &out.path().join("q"), "float16", &[Output::Mlpackage]);
+    job.unwrap().run(&()).unwrap();
+    let package = Package::open(&out.path().join("q")).unwrap();
+    assert_eq!(package.program.metadata.user[ENDS], "7,3,2");
+    let adapted = changed("llama", "adapter_config.json", "{}");
+    let refused = prepared(adapted.path(), &out.path().join("a"), "float16", &[Output::Mlpackage]);
+    let refused = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("merge it first"), "{refused}");
+}
+
+#[test]
+fn a_chunk_that_is_asked_for_is_never_another() {
+    let prepared = |context, prefill_chunk| {
+        let model =
+            plan::ModelOptions { context: Some(context), prefill_chunk, ..Default::default() };
+        let scheme = "float16".parse().unwrap();
+        let outputs = [Output::Mlpackage].into();
+        let out = Some("unwritten".into());
+        let options = plan::Options { scheme, model, outputs, output: out, ..Default::default() };
+        prepare(&folder("llama"), &options).map(|_| ())
+    };
+    prepared(40, None).unwrap();
+    prepared(40, Some(20)).unwrap();
+    prepared(2, None).unwrap();
+    let told = |context, chunk| prepared(context, chunk).unwrap_err().to_string();
+    assert!(told(40, Some(21)).contains("less than two calls of 21 tokens"));
+    assert!(told(40, Some(usize::MAX)).contains("choose a smaller --prefill-chunk"));
+    assert!(told(1, None).contains("has 2 tokens at the least"));
 }

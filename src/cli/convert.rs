@@ -81,7 +81,7 @@ fn options(args: &Convert) -> Result<Options> {
         model: ModelOptions {
             layer_package: args.layer_package || layers.is_some(),
             context: args.context,
-            prefill_chunk: args.prefill_chunk.unwrap_or(default.model.prefill_chunk),
+            prefill_chunk: args.prefill_chunk,
             unit: args.unit.unwrap_or(default.model.unit),
             kv: args.kv,
             argmax: args.argmax,

@@ -1,10 +1,9 @@
 //! `config.json` as Hugging Face writes it.
 //!
 //! A key that is passed over may change the arithmetic in silence. So every key is read by its
-//! architecture, or stands in the list of those that change nothing, or is an error; all such
-//! errors are told at once.
+//! architecture, or stands in the list of those that change nothing, or is off (null or false), or is
+//! an error; all such errors are told at once.
 
-use super::encoder::Sentence;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -20,12 +19,12 @@ const REPEATED: &[&str] = &["n_layer", "n_layers", "num_hidden_layers"];
 const MOST_LAYERS: usize = 4096;
 
 /// Keys that change nothing of what a trained model computes: names and dates, how it is trained or
-/// initialized, how text is generated from it, what else the library should return, and which
-/// program computes the same numbers.
+/// initialized, how text is generated from it, what else the library should return, which program
+/// computes the same numbers, and what other programs noted in released folders for themselves.
 #[rustfmt::skip]
 const NEUTRAL: &[&str] = &[
     "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal",
-    "_commit_hash", "_name_or_path", "architectures", "attention_dropout",
+    "_commit_hash", "_name_or_path", "_num_labels", "architectures", "attention_dropout",
     "attention_probs_dropout_prob", "attn_implementation", "attn_pdrop", "auto_map",
     "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "cache_implementation",
     "chunk_size_feed_forward", "classifier_dropout", "cls_token_id", "decoder_start_token_id",
@@ -33,16 +32,18 @@ const NEUTRAL: &[&str] = &[
     "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
     "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing",
     "hidden_dropout", "hidden_dropout_prob", "id2label", "initializer_factor", "initializer_range",
-    "label2id", "language", "length_penalty", "license", "mask_token_id", "max_length",
+    "is_llama_config", "label2id", "language", "length_penalty", "license", "mask_token_id", "max_length",
     "max_new_tokens", "min_length", "model_max_length", "n_ctx", "no_repeat_ngram_size",
     "num_beam_groups", "num_beams", "num_return_sequences", "output_attentions",
     "output_hidden_states", "output_past", "output_scores", "pad_token_id", "prefix", "pretraining_tp",
     "problem_type", "qa_dropout", "remove_invalid_values", "repetition_penalty", "resid_pdrop",
-    "return_dict", "return_dict_in_generate", "sep_token_id", "seq_classif_dropout",
+    "return_dict", "return_dict_in_generate", "sbert_ce_default_activation_function",
+    "sentence_transformers", "sep_token_id", "seq_classif_dropout",
     "sinusoidal_pos_embds", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
     "summary_type", "summary_use_proj", "suppress_tokens", "task_specific_params", "temperature",
     "tf_legacy_loss", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript",
-    "transformers_version", "typical_p", "unk_token_id", "use_bfloat16", "use_cache",
+    "transformers.js_config", "transformers_version", "typical_p", "unk_token_id", "unsloth_fixed",
+    "unsloth_version", "use_bfloat16", "use_cache",
 ];
 
 /// An object of a configuration, which remembers which of its keys were read.
@@ -51,12 +52,7 @@ pub struct Config {
     place: String,
     keys: Map<String, Value>,
     read: RefCell<BTreeSet<String>>,
-    /// What stands behind the model, where sentence-transformers wrote the folder.
-    sentence: Option<Sentence>,
 }
-
-/// The name under which [`Config::sentence`] counts as read.
-const MODULES: &str = "modules.json";
 
 impl Config {
     /// Parses a `config.json`.
@@ -64,7 +60,9 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] for what is no JSON object.
     pub fn parse(place: &str, bytes: &[u8]) -> Result<Self> {
-        let wrong = |found: String| Error::input(place, found, "give the model's own config.json");
+        let name = place.rsplit(['/', '\\']).next().unwrap_or(place);
+        let wrong =
+            |found: String| Error::input(place, found, format!("give the model's own {name}"));
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(keys)) => Ok(Self::new(place, keys)),
             Ok(_) => Err(wrong("it holds no JSON object".into())),
@@ -73,18 +71,7 @@ impl Config {
     }
 
     fn new(place: &str, keys: Map<String, Value>) -> Self {
-        Self { place: place.into(), keys, read: RefCell::default(), sentence: None }
-    }
-
-    /// Adds what sentence-transformers' `modules.json` puts behind the model. It must be read as any key.
-    pub fn with_sentence(self, sentence: Option<Sentence>) -> Self {
-        Self { sentence, ..self }
-    }
-
-    /// What stands behind the model in a folder of sentence-transformers.
-    pub fn sentence(&self) -> Option<&Sentence> {
-        self.read.borrow_mut().insert(MODULES.to_owned());
-        self.sentence.as_ref()
+        Self { place: place.into(), keys, read: RefCell::default() }
     }
 
     /// The file, for messages.
@@ -148,6 +135,31 @@ impl Config {
     /// [`Error::Input`] for anything else.
     pub fn optional_number(&self, key: &str) -> Result<Option<f64>> {
         self.typed(key, |value| value.as_f64().filter(|x| x.is_finite()), "a number")
+    }
+
+    /// A number above 0, or the library's default.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else: an ε, a base or a factor of 0 makes the model's numbers NaN.
+    pub fn positive_or(&self, key: &str, default: f64) -> Result<f64> {
+        Ok(self.optional_positive(key)?.unwrap_or(default))
+    }
+
+    /// A number above 0 that must be there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it is missing or anything else.
+    pub fn positive(&self, key: &str) -> Result<f64> {
+        self.optional_positive(key)?.ok_or_else(|| self.missing(key, "a number above 0"))
+    }
+
+    /// A number above 0 that may be absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn optional_positive(&self, key: &str) -> Result<Option<f64>> {
+        let above_0 = |value: &Value| value.as_f64().filter(|x| x.is_finite() && *x > 0.0);
+        self.typed(key, above_0, "a number above 0")
     }
 
     /// A flag, or the library's default.
@@ -226,14 +238,19 @@ impl Config {
         Ok(sides.unwrap_or([default; 2]))
     }
 
-    /// The names of classes, an object with the keys 0, 1, 2 and so on, which may be absent or null.
+    /// The names of classes, words or numbers in an object with the keys 0, 1, 2 and so on, which may be
+    /// absent or null.
     ///
     /// # Errors
     /// [`Error::Input`] for anything else.
     pub fn optional_labels(&self, key: &str) -> Result<Option<Vec<String>>> {
         let read = |value: &Value| {
             let names = value.as_object().filter(|names| !names.is_empty())?;
-            let name = |class: usize| names.get(&class.to_string())?.as_str().map(str::to_owned);
+            let name = |class: usize| match names.get(&class.to_string())? {
+                Value::String(name) => Some(name.clone()),
+                Value::Number(name) => Some(name.to_string()),
+                _ => None,
+            };
             (0..names.len()).map(name).collect()
         };
         self.typed(key, read, "an object that names the classes 0, 1, 2 and so on")
@@ -296,13 +313,16 @@ impl Config {
         self.typed(key, |value| value.as_object().map(Map::len), "an object")
     }
 
-    /// One id or several; none where the key is absent or holds something else.
-    pub fn ids(&self, key: &str) -> Vec<i64> {
-        match self.get(key) {
-            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_i64).collect(),
-            Some(id) => id.as_i64().into_iter().collect(),
-            None => Vec::new(),
-        }
+    /// One id or several; none where the key is absent or null.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for anything else.
+    pub fn ids(&self, key: &str) -> Result<Vec<i64>> {
+        let read = |value: &Value| match value {
+            Value::Array(ids) => ids.iter().map(Value::as_i64).collect(),
+            id => Some(vec![id.as_i64()?]),
+        };
+        Ok(self.typed(key, read, "a whole number or a list of them")?.unwrap_or_default())
     }
 
     /// A key of which one value is understood, which is also its default.
@@ -327,15 +347,14 @@ impl Config {
 
     /// Ends the reading: every key must have been read, be neutral, or be off (null or false).
     ///
+    /// A flag that its class does not read is of another class, or of a later version, and switches
+    /// something on: false is what it means to be without it. The known exception, `is_causal`, is read
+    /// by every decoder.
+    ///
     /// # Errors
     /// [`Error::Input`] with all keys that are left.
     pub fn finish(&self) -> Result<()> {
         let read = self.read.borrow();
-        if self.sentence.is_some() && !read.contains(MODULES) {
-            let found = "sentence-transformers' modules.json stands beside a model of this type";
-            let remedy = "give a folder of BERT, RoBERTa or DistilBERT, or take modules.json away";
-            return Err(Error::input(&self.place, found, remedy));
-        }
         let known = |key: &String| read.contains(key) || NEUTRAL.contains(&key.as_str());
         let off = |value: &Value| value.is_null() || *value == Value::Bool(false);
         let left = self.keys.iter().filter(|(key, value)| !off(value) && !known(key));
@@ -403,7 +422,8 @@ mod tests {
     fn values_of_another_kind_are_refused_with_their_place() {
         let config = config(
             r#"{"a": 0, "b": -1, "c": 1e99, "d": "x", "e": {"f": 1.5}, "g": [1, "x"], "h": "other",
-                "n_layer": 4097, "sizes": [1, 0], "sides": [2, 3, 4], "labels": {"1": "one"}}"#,
+                "n_layer": 4097, "sizes": [1, 0], "sides": [2, 3, 4], "labels": {"1": "one"},
+                "eos_token_id": [2, "</s>"]}"#,
         );
         let refused = [
             config.size("a").unwrap_err(),
@@ -418,6 +438,11 @@ mod tests {
             config.sizes_or("sizes", &[]).unwrap_err(),
             config.sides_or("sides", 1).unwrap_err(),
             config.optional_labels("labels").unwrap_err(),
+            config.positive("a").unwrap_err(),
+            config.positive_or("b", 1.0).unwrap_err(),
+            config.positive("missing").unwrap_err(),
+            config.ids("eos_token_id").unwrap_err(),
+            config.ids("d").unwrap_err(),
             Config::parse("config.json", b"[]").unwrap_err(),
             Config::parse("config.json", b"{").unwrap_err(),
         ];
@@ -435,6 +460,11 @@ mod tests {
         config.json: `sizes` is [1,0]; it must be a list of whole numbers from 1 to 2^31
         config.json: `sides` is [2,3,4]; it must be a whole number from 1 to 2^31, or two of them
         config.json: `labels` is {"1":"one"}; it must be an object that names the classes 0, 1, 2 and so on
+        config.json: `a` is 0; it must be a number above 0
+        config.json: `b` is -1; it must be a number above 0
+        config.json: `missing` is missing; give a number above 0
+        config.json: `eos_token_id` is [2,"</s>"]; it must be a whole number or a list of them
+        config.json: `d` is "x"; it must be a whole number or a list of them
         config.json: it holds no JSON object; give the model's own config.json
         config.json: EOF while parsing an object at line 1 column 1; give the model's own config.json
         "#);

@@ -6,6 +6,7 @@
 //! | [`mod@layer_package`] | bare tensors: one function for each weight matrix |
 //! | [`layer`] | which operation a bare tensor feeds, by shape and by name |
 //! | [`architectures`] | `config.json` and the names of weights → a description, one file each |
+//! | [`Companions`] | what stands beside `config.json` and says more of the model |
 //! | [`config`] | `config.json`: every key understood, or an error |
 //! | [`parameters`] | the tensors of a checkpoint as architectures ask for them: none missing, none left over |
 //! | [`rope`] | rotary positions and their scalings |
@@ -17,6 +18,7 @@
 
 pub mod architectures;
 pub mod blocks;
+mod companions;
 pub mod config;
 pub mod decoder;
 pub mod emit;
@@ -28,6 +30,7 @@ pub mod rope;
 pub mod vision;
 mod whole;
 
+pub use companions::{Companions, Read};
 pub use layer::{Kind, Rules};
 pub use layer_package::{Layer, LayerPackage, Options, Outcome, layer_package};
 pub use whole::{Built, CONTEXT, ENDS, LABELS, LOWER_CASE, MODEL_TYPE, PROMPT, Whole};

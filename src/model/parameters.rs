@@ -174,6 +174,11 @@ impl<'a> Checkpoint<'a> {
         self.pass_over_whole(&format!("{}{name}", self.prefix));
     }
 
+    /// The same for a whole name.
+    pub fn pass_over_whole(&mut self, name: &str) {
+        self.known.insert(name.to_owned());
+    }
+
     /// A second copy, under this whole name, of a parameter that is tied to it. Whoever reads the data
     /// must find them equal: of two different ones, programs take the one or the other.
     pub fn pass_over_copy(&mut self, name: &str, of: ParameterId) {
@@ -188,12 +193,8 @@ impl<'a> Checkpoint<'a> {
         &self.copies
     }
 
-    /// The same for a whole name.
-    pub fn pass_over_whole(&mut self, name: &str) {
-        self.known.insert(name.to_owned());
-    }
-
-    /// The same for every tensor whose whole name begins so: a head that the model is used without.
+    /// Every tensor whose whole name begins so may stand there and changes nothing: a head that the model
+    /// is used without.
     pub fn pass_over_all(&mut self, start: &str) {
         let names = self.shapes.keys().filter(|name| name.starts_with(start));
         self.known.extend(names.map(|name| (*name).to_owned()));

@@ -2,7 +2,8 @@
 
 mod decoder;
 
-use super::architectures::{self, Model};
+use super::architectures::{Architecture, Model};
+use super::companions::Companions;
 use super::config::Config;
 use super::emit::{Style, Weights};
 use super::encoder::{self, Encoder};
@@ -24,7 +25,7 @@ pub struct Whole {
     pub parameters: Vec<Parameter>,
     /// Tensors that must equal another one, by name: a head beside the embedding it is tied to.
     pub copies: Vec<[String; 2]>,
-    /// Tokens that end a text.
+    /// Tokens that end a text: those of generation, then those of the configuration alone.
     pub ends: Vec<i64>,
     /// Its name on Hugging Face's hub, `owner/name`, where the configuration says it.
     pub hub: Option<String>,
@@ -44,30 +45,37 @@ pub const LOWER_CASE: &str = "twolane.lower_case";
 
 /// The key under which what is put before every text stands.
 pub const PROMPT: &str = "twolane.prompt";
+
 /// The key under which the names of a classifier's classes stand, as a JSON list.
 pub const LABELS: &str = "twolane.labels";
 
 impl Whole {
-    /// Describes the model of a configuration over these tensors; `None` for a `model_type` that is
-    /// not known. `context` is the longest text it will see; without it, the longest it was trained
-    /// for.
+    /// Describes the model of a configuration and of what stands beside it over these tensors; `None`
+    /// for a `model_type` that is not known. `context` is the longest text that a decoder's package is
+    /// to take; without it, the longest that the model was trained for, at most
+    /// [`ModelOptions::LONGEST`].
     ///
     /// # Errors
-    /// [`crate::Error::Input`] for keys that are not understood, and for weights that are missing,
+    /// [`Error::Input`] for keys that are not understood, and for weights that are missing,
     /// left over or of other shapes, all at once.
     pub fn describe<'a>(
         config: &Config,
+        beside: Companions,
         tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
         context: Option<usize>,
     ) -> Result<Option<Self>> {
         let Some(model_type) = config.model_type() else { return Ok(None) };
         let mut checkpoint = Checkpoint::new(tensors);
-        let described = architectures::describe(model_type, config, &mut checkpoint, context);
-        let Some(model) = described else { return Ok(None) };
-        let model = model?;
+        let Some(architecture) = Architecture::find(model_type) else { return Ok(None) };
+        let model = architecture.describe(config, &mut checkpoint, context, beside.sentence)?;
         let copies = checkpoint.copies().to_vec();
         let parameters = checkpoint.finish(config.place())?;
-        let ends = config.ids("eos_token_id");
+        let mut ends = beside.ends;
+        for end in config.ids("eos_token_id")? {
+            if !ends.contains(&end) {
+                ends.push(end);
+            }
+        }
         let hub =
             config.optional_word("_name_or_path").ok().flatten().filter(|name| is_on_hub(name));
         let (model_type, hub) = (model_type.to_owned(), hub.map(str::to_owned));
@@ -94,11 +102,15 @@ impl Whole {
         float: DataType,
     ) -> Result<Built> {
         let weights = Weights::new(self.parameters.clone(), storages);
-        match &self.model {
+        let mut built = match &self.model {
             Model::Decoder(decoder) => self.decoder(decoder, &weights, options, float),
             Model::Encoder(encoder) => self.encoder(encoder, &weights, options, float),
             Model::Vision(vision) => self.vision(vision, &weights, options, float),
+        }?;
+        for program in &mut built.programs {
+            program.metadata.user.insert(MODEL_TYPE.into(), self.model_type.clone());
         }
+        Ok(built)
     }
 
     fn vision(
@@ -118,14 +130,11 @@ impl Whole {
         let built = vision::Options { style, float, target: options.target };
         let mut program = vision::build(vision, weights, &built)?;
         let about = &mut program.metadata.user;
-        about.insert(MODEL_TYPE.into(), self.model_type.clone());
         about.insert(LABELS.into(), serde_json::json!(vision.labels).to_string());
         let words = format!("{}{}, {}", self.model_type, suited(style), vision.body.words(style));
         Ok(Built { programs: vec![program], words, notes: Vec::new() })
     }
-}
 
-impl Whole {
     fn encoder(
         &self,
         encoder: &Encoder,
@@ -135,12 +144,14 @@ impl Whole {
     ) -> Result<Built> {
         refuse_of_decoders(&options.model, "an encoder")?;
         let style = style(options, float)?;
-        let context = options.model.context.unwrap_or(encoder.longest);
+        let context = options.model.context.unwrap_or(encoder.usual());
         let built = encoder::Options { style, float, target: options.target, context };
         let mut program = encoder::build(encoder, weights, &built)?;
         let about = &mut program.metadata.user;
-        about.insert(MODEL_TYPE.into(), self.model_type.clone());
         about.insert(CONTEXT.into(), context.to_string());
+        if let Some(classifier) = &encoder.classifier {
+            about.insert(LABELS.into(), serde_json::json!(classifier.labels).to_string());
+        }
         if let Some(sentence) = &encoder.sentence {
             if sentence.lower_case {
                 about.insert(LOWER_CASE.into(), "true".into());
@@ -150,6 +161,13 @@ impl Whole {
             }
         }
         let mut notes = Vec::new();
+        if context > encoder.usual() {
+            notes.push(format!(
+                "--context {context} is beyond the {} tokens to which sentence-transformers cuts texts \
+                 for this model",
+                encoder.usual()
+            ));
+        }
         if style == Style::Ane && options.model.context.is_none() {
             notes.push(format!(
                 "the Neural Engine compiles for one shape: every text costs as much as one of {context} \

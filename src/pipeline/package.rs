@@ -229,8 +229,9 @@ fn model_programs(plan: &mut Plan, whole: &Whole) -> Result<Vec<Program>> {
         };
         if storage.dtype() != float {
             return Err(Error::Usage(format!(
-                "`{}` becomes {} in a model that computes in {float}; a rule beside --scheme float32 \
-                 can only say float32",
+                "`{}` becomes {} in a model that computes in {float}, and all of a model has one type; \
+                 choose --scheme float32 and no other in a rule, or write layers alone with \
+                 --layer-package",
                 tensor.name,
                 storage.dtype()
             )));

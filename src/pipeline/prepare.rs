@@ -9,9 +9,8 @@ use super::run::{self, Task, Tensor, Work};
 use super::{Progress, budget, provenance, roles, scan, summary, window};
 use crate::formats::mlpackage;
 use crate::graph::Role;
-use crate::model::Whole;
 use crate::model::config::Config;
-use crate::model::encoder::Sentence;
+use crate::model::{Companions, Whole};
 use crate::plan::{Header, NonFinite, Options, Output, Plan, policy};
 use crate::report::Report;
 use crate::scheme::Scheme;
@@ -295,19 +294,22 @@ fn whole(
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Whole>> {
+    let Some((path, bytes)) = source.config() else { return Ok(None) };
     if options.model.layer_package {
+        if options.outputs.contains(&Output::Mlpackage) {
+            warnings.extend(transposed(bytes));
+        }
         return Ok(None);
     }
-    let Some((path, bytes)) = source.config() else { return Ok(None) };
     let read = RefCell::new(Vec::new());
-    let sentence = Sentence::read(&|name| {
+    let config = Config::parse(&path.display().to_string(), bytes)?;
+    let beside = Companions::read(&config, &|name| {
         let found = source.beside(name)?;
         read.borrow_mut().extend(found.clone());
         Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
     })?;
-    let config = Config::parse(&path.display().to_string(), bytes)?.with_sentence(sentence);
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(&config, tensors, options.model.context)?;
+    let whole = Whole::describe(&config, beside, tensors, options.model.context)?;
     if whole.is_none() {
         if !options.outputs.contains(&Output::Mlpackage) {
             return Ok(None);
@@ -321,6 +323,16 @@ fn whole(
     }
     source.add_inputs(read.into_inner());
     Ok(whole)
+}
+
+/// What to know of a checkpoint whose layers are written alone and store their weights by input.
+fn transposed(config: &[u8]) -> Option<String> {
+    let config = Config::parse("config.json", config).ok()?;
+    (config.model_type() == Some("gpt2")).then(|| {
+        "GPT-2 stores the weights of c_attn, c_proj and c_fc as [inputs, outputs]: their functions \
+         multiply by the transpose of what the model does; without --layer-package they are turned"
+            .into()
+    })
 }
 
 /// Exchanging a folder that holds the input would remove the input.

@@ -108,8 +108,9 @@ pub struct ModelOptions {
     /// [`ModelOptions::LONGEST`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
-    /// Tokens of one call of `prefill`.
-    pub prefill_chunk: usize,
+    /// Tokens of one call of `prefill`; without it [`ModelOptions::CHUNK`], or half of a shorter context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_chunk: Option<usize>,
     /// The hardware that a model's operations suit.
     pub unit: Unit,
     /// Where keys and values of earlier tokens are kept; what unit and target allow, if absent.
@@ -132,6 +133,8 @@ pub struct ModelOptions {
 impl ModelOptions {
     /// The longest text that is not asked for.
     pub const LONGEST: usize = 2048;
+    /// The tokens of one call of `prefill` that are not asked for.
+    pub const CHUNK: usize = 64;
 }
 
 impl Default for ModelOptions {
@@ -139,7 +142,7 @@ impl Default for ModelOptions {
         Self {
             layer_package: false,
             context: None,
-            prefill_chunk: 64,
+            prefill_chunk: None,
             unit: Unit::Gpu,
             kv: None,
             argmax: false,
@@ -371,7 +374,6 @@ mod tests {
           "lanes": "k2",
           "model": {
             "layer_package": false,
-            "prefill_chunk": 64,
             "unit": "gpu"
           },
           "layers": "q_proj",

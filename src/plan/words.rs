@@ -61,8 +61,8 @@ impl Words {
         if let Some(context) = context {
             self.add("--context", context);
         }
-        if prefill_chunk != ModelOptions::default().prefill_chunk {
-            self.add("--prefill-chunk", prefill_chunk);
+        if let Some(chunk) = prefill_chunk {
+            self.add("--prefill-chunk", chunk);
         }
         if let Some(logits) = prefill_logits {
             self.add("--prefill-logits", logits);
@@ -104,7 +104,7 @@ mod tests {
                 .into(),
             model: ModelOptions {
                 context: Some(512),
-                prefill_chunk: 32,
+                prefill_chunk: Some(32),
                 unit: Unit::Ane,
                 kv: Some(Kv::Io),
                 argmax: true,

@@ -5,7 +5,7 @@ use crate::formats::mlpackage;
 use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
 use crate::model::config::Config;
-use crate::model::{CONTEXT, MODEL_TYPE, Whole};
+use crate::model::{CONTEXT, Companions, MODEL_TYPE, Whole};
 use crate::source::{Package, Source};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,9 +128,13 @@ impl Against {
 fn whole(source: &Source, program: &Program) -> Result<Option<Whole>> {
     let Some((path, bytes)) = source.config() else { return Ok(None) };
     let config = Config::parse(&path.display().to_string(), bytes)?;
+    let beside = Companions::read(&config, &|name| {
+        let found = source.beside(name)?;
+        Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
+    })?;
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
     let context = program.metadata.user.get(CONTEXT).and_then(|words| words.parse().ok());
-    Whole::describe(&config, tensors, context)
+    Whole::describe(&config, beside, tensors, context)
 }
 
 /// Whether two shapes are the same but for dimensions of 1: a linear layer may be a convolution.

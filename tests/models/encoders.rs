@@ -1,14 +1,16 @@
 //! Encoders: hidden values and every output, by themselves and padded.
 
-use super::{Expected, apart, folder, int_tensor, support, values};
+use super::{Expected, apart, changed, folder, int_tensor, prepared, support, values};
 use std::collections::BTreeMap;
 use std::path::Path;
 use twolane::graph::{DataType, Function, Program};
+use twolane::model::LABELS;
 use twolane::model::architectures::Model;
 use twolane::model::emit::Style;
-use twolane::model::encoder::{self, Options, Sentence};
+use twolane::model::encoder::{self, Options};
+use twolane::plan;
 use twolane::runtime::{Backend, Cpu, Reference, Shapes, Tensors};
-use twolane::source::Source;
+use twolane::source::Package;
 use twolane::target::Target;
 
 /// Folders, and the outputs of their packages.
@@ -23,16 +25,11 @@ const ENCODERS: [(&str, &[&str]); 6] = [
 
 /// The model in a folder in FP32, for this target; for the Neural Engine, of texts of `fixed` tokens.
 fn program(folder: &Path, target: Target, fixed: Option<usize>) -> Program {
-    let source = Source::open(folder).unwrap();
-    let sentence = Sentence::read(&|name| {
-        let found = source.beside(name)?;
-        Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
-    });
-    let config = support::config(folder).with_sentence(sentence.unwrap());
+    let config = support::config(folder);
     let (whole, weights) = support::described(folder, &config, DataType::Float32, None);
     let Model::Encoder(described) = &whole.model else { panic!("no encoder") };
     let (style, context) = match fixed {
-        None => (Style::Gpu, described.longest),
+        None => (Style::Gpu, described.usual()),
         Some(count) => (Style::Ane, count),
     };
     let options = Options { style, float: DataType::Float32, target, context };
@@ -173,4 +170,58 @@ fn what_stands_behind_the_mask_changes_nothing() {
             assert!(apart(&got[..want.len()], want) <= 1e-6, "{name}, {output}");
         }
     }
+}
+
+#[test]
+fn robertas_under_other_names_are_the_same_model() {
+    let config = std::fs::read_to_string(folder("roberta").join("config.json")).unwrap();
+    let expected = Expected::of("roberta");
+    let (ids, mask) = (expected.ints("input_ids"), expected.ints("attention_mask"));
+    let count = mask[..12].iter().filter(|&&shown| shown == 1).count();
+    let run = |folder: &Path| {
+        let program = program(folder, Target::Ios18, None);
+        let function = &program.functions["main"];
+        evaluate(function, &inputs(function, &ids[..12], count))
+    };
+    let want = run(&folder("roberta"));
+    for name in ["xlm-roberta", "camembert"] {
+        let named =
+            config.replace(r#""model_type": "roberta""#, &format!(r#""model_type": "{name}""#));
+        assert_ne!(named, config);
+        assert_eq!(run(changed("roberta", "config.json", &named).path()), want, "{name}");
+    }
+}
+
+#[test]
+fn texts_may_be_longer_than_sentence_transformers_cuts_them_where_positions_last() {
+    let dir = changed("sentence-bert", "sentence_bert_config.json", r#"{"max_seq_length": 6}"#);
+    let pooling = std::fs::read(folder("sentence-bert").join("1_Pooling/config.json")).unwrap();
+    std::fs::create_dir(dir.path().join("1_Pooling")).unwrap();
+    std::fs::write(dir.path().join("1_Pooling/config.json"), pooling).unwrap();
+    let planned = |context| {
+        let model = plan::ModelOptions { context, ..Default::default() };
+        let scheme = "float16".parse().unwrap();
+        let outputs = [plan::Output::Mlpackage].into();
+        let output = Some("unwritten".into());
+        let options = plan::Options { scheme, model, outputs, output, ..Default::default() };
+        twolane::pipeline::prepare(dir.path(), &options).map(|job| job.plan().to_text(None))
+    };
+    let cut = "beyond the 6 tokens to which sentence-transformers cuts";
+    let flat = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let usual = flat(planned(None).unwrap());
+    assert!(usual.contains("context 6") && !usual.contains(cut), "{usual}");
+    let longer = flat(planned(Some(12)).unwrap());
+    assert!(longer.contains("context 12") && longer.contains(cut), "{longer}");
+    assert!(planned(Some(1000)).unwrap_err().to_string().contains("has positions for"));
+}
+
+#[test]
+fn a_classifier_of_texts_names_its_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    let outputs = [plan::Output::Mlpackage];
+    let job = prepared(&folder("bert-prefix"), &dir.path().join("q"), "float16", &outputs);
+    job.unwrap().run(&()).unwrap();
+    let package = Package::open(&dir.path().join("q")).unwrap();
+    let labels = &package.program.metadata.user[LABELS];
+    assert_eq!(labels, r#"["LABEL_0","LABEL_1","LABEL_2"]"#);
 }

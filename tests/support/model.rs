@@ -6,13 +6,13 @@ use std::path::Path;
 use twolane::generate::Session;
 use twolane::graph::weight::{Operand, Storage};
 use twolane::graph::{DataType, Program};
-use twolane::model::Whole;
 use twolane::model::architectures::Model;
 use twolane::model::config::Config;
 use twolane::model::decoder::ane::Host;
 use twolane::model::decoder::{self, Options};
 use twolane::model::emit::Weights;
 use twolane::model::parameters::Parameter;
+use twolane::model::{Companions, Whole};
 use twolane::runtime::Backend;
 use twolane::source::Source;
 
@@ -25,7 +25,11 @@ pub(crate) fn described(
 ) -> (Whole, Weights) {
     let mut source = Source::open(checkpoint).unwrap();
     let tensors = source.tensors().iter().map(|t| (t.name.as_str(), t.shape.as_slice()));
-    let whole = Whole::describe(config, tensors, context).unwrap().unwrap();
+    let beside = Companions::read(config, &|name| {
+        let found = source.beside(name)?;
+        Ok(found.map(|(path, bytes)| (path.display().to_string(), bytes)))
+    });
+    let whole = Whole::describe(config, beside.unwrap(), tensors, context).unwrap().unwrap();
     source.derive(&whole.parameters).unwrap();
     let storage = |parameter: &Parameter| {
         let values = source.values(source.tensor(&parameter.name).unwrap()).unwrap();

@@ -1,11 +1,11 @@
 //! `bert`, and what `roberta` shares with it.
 
-use super::encoders::{Keys, Names, Sizes, classifies, labels, to_labels};
-use super::family::linear;
+use super::encoders::{Keys, LayerNames, Sizes, classes};
+use super::parts::{linear, linear_whole};
 use crate::Result;
 use crate::model::blocks::Activation;
 use crate::model::config::Config;
-use crate::model::encoder::{Classifier, Dense, Encoder, Positions, Types};
+use crate::model::encoder::{Classifier, Dense, Encoder, Positions, Sentence, Types};
 use crate::model::parameters::Checkpoint;
 
 const KEYS: Keys = Keys {
@@ -17,7 +17,7 @@ const KEYS: Keys = Keys {
     epsilon: Some("layer_norm_eps"),
 };
 
-const NAMES: Names = Names {
+const NAMES: LayerNames = LayerNames {
     layer: "encoder.layer",
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
     out: "attention.output.dense",
@@ -38,17 +38,20 @@ const UNREAD: [&str; 6] = [
 ];
 
 /// Describes a BERT.
-pub(super) fn describe(config: &Config, checkpoint: &mut Checkpoint<'_>) -> Result<Encoder> {
+pub(super) fn describe(
+    config: &Config,
+    checkpoint: &mut Checkpoint<'_>,
+    sentence: Option<Sentence>,
+) -> Result<Encoder> {
     for key in UNREAD {
         config.has(key);
     }
-    let classifies = classifies(config)?;
-    let labels = if classifies { labels(config)? } else { 0 };
-    let mut encoder = body(config, checkpoint, "bert.", None)?;
+    let labels = classes(config, sentence.as_ref())?;
+    let mut encoder = body(config, checkpoint, "bert.", None, sentence)?;
     config.finish()?;
-    if classifies {
-        let out = to_labels(checkpoint, "classifier", encoder.hidden, labels);
-        encoder.classifier = Some(Classifier { inner: None, out });
+    if let Some(labels) = labels {
+        let out = linear_whole(checkpoint, "classifier", [encoder.hidden, labels.len()]);
+        encoder.classifier = Some(Classifier { inner: None, out, labels });
         // A pair of texts is told apart by types.
         encoder.types = encoder.types.map(|types| Types { given: types.rows > 1, ..types });
         if encoder.pooler.is_none() {
@@ -66,18 +69,18 @@ pub(super) fn body(
     c: &mut Checkpoint<'_>,
     prefix: &str,
     padding: Option<usize>,
+    sentence: Option<Sentence>,
 ) -> Result<Encoder> {
     let sizes = Sizes::read(config, &KEYS)?;
     config.only("position_embedding_type", "absolute")?;
     let types = config.size_or("type_vocab_size", 2)?;
-    let sentence = sizes.sentence(config)?;
+    sizes.check(config, sentence.as_ref())?;
     let hidden = sizes.hidden;
     let before = padding.map_or(0, |padding| padding + 1);
     let Some(usable) = sizes.rows.checked_sub(before).filter(|&usable| usable > 0) else {
         let can = format!("{before} rows come before the first position");
         return Err(config.unsupported("max_position_embeddings", &can));
     };
-    let longest = sentence.as_ref().and_then(|s| s.longest).map_or(usable, |l| l.min(usable));
 
     c.find_prefix("embeddings.word_embeddings.weight", &[prefix, ""]);
     c.pass_over("embeddings.position_ids");
@@ -98,7 +101,7 @@ pub(super) fn body(
     Ok(Encoder {
         vocabulary: sizes.vocabulary,
         hidden,
-        longest,
+        longest: usable,
         words,
         positions,
         types: Some(types),

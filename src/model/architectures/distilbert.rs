@@ -1,10 +1,11 @@
 //! `distilbert`: BERT's layers under other names, without types of tokens and without a pooler.
 
-use super::encoders::{Keys, Names, Sizes, classifies, labels, to_labels};
+use super::encoders::{Keys, LayerNames, Sizes, classes};
+use super::parts::linear_whole;
 use crate::Result;
-use crate::model::blocks::{Activation, Linear};
+use crate::model::blocks::Activation;
 use crate::model::config::Config;
-use crate::model::encoder::{Classifier, Dense, Encoder, Positions};
+use crate::model::encoder::{Classifier, Dense, Encoder, Positions, Sentence};
 use crate::model::parameters::Checkpoint;
 
 const KEYS: Keys = Keys {
@@ -16,7 +17,7 @@ const KEYS: Keys = Keys {
     epsilon: None,
 };
 
-const NAMES: Names = Names {
+const NAMES: LayerNames = LayerNames {
     layer: "transformer.layer",
     qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     out: "attention.out_lin",
@@ -27,9 +28,16 @@ const NAMES: Names = Names {
 };
 
 /// Describes a DistilBERT.
-pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Encoder> {
-    // The library takes these under BERT's names, too.
-    let either = |own, other| if config.has(own) { own } else { other };
+pub(super) fn describe(
+    config: &Config,
+    c: &mut Checkpoint<'_>,
+    sentence: Option<Sentence>,
+) -> Result<Encoder> {
+    // The library takes these under BERT's names, too, which win.
+    let either = |own, other| match (config.has(own), config.has(other)) {
+        (_, true) => other,
+        (_, false) => own,
+    };
     let keys = Keys {
         hidden: either(KEYS.hidden, "hidden_size"),
         count: either(KEYS.count, "num_hidden_layers"),
@@ -39,12 +47,10 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Encode
     let sizes = Sizes::read(config, &keys)?;
     // How it was trained.
     config.has("tie_weights_");
-    let classifies = classifies(config)?;
-    let labels = if classifies { labels(config)? } else { 0 };
-    let sentence = sizes.sentence(config)?;
+    let labels = classes(config, sentence.as_ref())?;
+    sizes.check(config, sentence.as_ref())?;
     config.finish()?;
     let (hidden, rows) = (sizes.hidden, sizes.rows);
-    let longest = sentence.as_ref().and_then(|s| s.longest).map_or(rows, |l| l.min(rows));
 
     c.find_prefix("embeddings.word_embeddings.weight", &["distilbert.", ""]);
     c.pass_over("embeddings.position_ids");
@@ -52,21 +58,18 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Encode
     let table = c.take("embeddings.position_embeddings.weight", &[rows, hidden]);
     let norm = sizes.norm(c, "embeddings.LayerNorm");
     let layers = sizes.layers(c, &NAMES);
-    let classifier = classifies.then(|| {
-        let linear = Linear {
-            weight: c.take_whole("pre_classifier.weight", &[hidden, hidden]),
-            bias: Some(c.take_whole("pre_classifier.bias", &[hidden])),
-            shape: [hidden, hidden],
-        };
+    let classifier = labels.map(|labels| {
+        let linear = linear_whole(c, "pre_classifier", [hidden, hidden]);
         let inner = Some(Dense { linear, activation: Activation::Relu });
-        Classifier { inner, out: to_labels(c, "classifier", hidden, labels) }
+        let out = linear_whole(c, "classifier", [hidden, labels.len()]);
+        Classifier { inner, out, labels }
     });
     // The head that guesses hidden words.
     c.pass_over_all("vocab_");
     Ok(Encoder {
         vocabulary: sizes.vocabulary,
         hidden,
-        longest,
+        longest: rows,
         words,
         positions: Positions { table, rows, padding: None },
         types: None,

@@ -1,7 +1,7 @@
 //! What the encoders share: BERT's layers under different names.
 
-use super::family::{activation, layer_norm, linear};
-use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, Qkv};
+use super::parts::{activation, labels, layer_norm, linear};
+use crate::model::blocks::{Activation, Attention, Mlp, Norm, Qkv};
 use crate::model::config::Config;
 use crate::model::encoder::{Layer, Sentence};
 use crate::model::parameters::Checkpoint;
@@ -35,7 +35,7 @@ pub(super) struct Keys {
 
 /// Names of a layer's parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Names {
+pub(super) struct LayerNames {
     /// Before the layer's number.
     pub(super) layer: &'static str,
     pub(super) qkv: [&'static str; 3],
@@ -64,7 +64,7 @@ impl Sizes {
             return Err(config.unsupported(keys.heads, &can));
         }
         let epsilon = match keys.epsilon {
-            Some(key) => config.number_or(key, 1e-12)?,
+            Some(key) => config.positive_or(key, 1e-12)?,
             None => 1e-12,
         };
         Ok(Self {
@@ -79,40 +79,31 @@ impl Sizes {
         })
     }
 
-    /// What follows the model in its folder; its pooling must take what the model gives.
-    pub(super) fn sentence(&self, config: &Config) -> Result<Option<Sentence>> {
-        let sentence = config.sentence().cloned();
-        let width = sentence.as_ref().and_then(|sentence| sentence.width);
-        if let Some(width) = width.filter(|&width| width != self.hidden) {
-            let found =
-                format!("tokens have {} values, and its pooling takes {width}", self.hidden);
-            return Err(Error::input(config.place(), found, "give the files of one model"));
+    /// Holds against the model what follows it in its folder: its pooling must take what the model
+    /// gives.
+    pub(super) fn check(&self, config: &Config, sentence: Option<&Sentence>) -> Result<()> {
+        match sentence.and_then(|sentence| sentence.width) {
+            Some(width) if width != self.hidden => {
+                let found =
+                    format!("tokens have {} values, and its pooling takes {width}", self.hidden);
+                Err(Error::input(config.place(), found, "give the files of one model"))
+            }
+            _ => Ok(()),
         }
-        Ok(sentence)
     }
 
     /// The layers, from the first to the last.
-    pub(super) fn layers(&self, c: &mut Checkpoint<'_>, names: &Names) -> Vec<Layer> {
+    pub(super) fn layers(&self, c: &mut Checkpoint<'_>, names: &LayerNames) -> Vec<Layer> {
         (0..self.count).map(|number| self.layer(c, names, number)).collect()
     }
 
-    fn layer(&self, c: &mut Checkpoint<'_>, names: &Names, number: usize) -> Layer {
+    fn layer(&self, c: &mut Checkpoint<'_>, names: &LayerNames, number: usize) -> Layer {
         let (hidden, inner, head_dim) = (self.hidden, self.inner, self.hidden / self.heads);
         let name = |part: &str| format!("{}.{number}.{part}", names.layer);
         let dense = |c: &mut Checkpoint<'_>, part, shape| linear(c, &name(part), shape, true);
-        let attention = Attention {
-            heads: self.heads,
-            kv_heads: self.heads,
-            head_dim,
-            qkv: Qkv::Split(names.qkv.map(|part| dense(c, part, [hidden, hidden]))),
-            out: dense(c, names.out, [hidden, hidden]),
-            q_norm: None,
-            k_norm: None,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            softcap: None,
-            window: None,
-            rope: None,
-        };
+        let qkv = Qkv::Split(names.qkv.map(|part| dense(c, part, [hidden, hidden])));
+        let out = dense(c, names.out, [hidden, hidden]);
+        let attention = Attention::plain(self.heads, head_dim, qkv, out);
         let attention_norm = self.norm(c, &name(names.attention_norm));
         let mlp = Mlp::Plain {
             up: dense(c, names.up, [hidden, inner]),
@@ -131,36 +122,13 @@ impl Sizes {
     }
 }
 
-/// Whether the weights have a head that classifies texts, by the class that wrote them. In a folder of
-/// sentence-transformers heads are never used.
-pub(super) fn classifies(config: &Config) -> Result<bool> {
+/// The names of the labels, where the weights have a head that classifies texts, by the class that
+/// wrote them. In a folder of sentence-transformers heads are never used.
+pub(super) fn classes(config: &Config, sentence: Option<&Sentence>) -> Result<Option<Vec<String>>> {
     let classes = config.optional_words("architectures")?.unwrap_or_default();
     let classifies = classes.iter().any(|class| class.ends_with("ForSequenceClassification"));
-    Ok(classifies && config.sentence().is_none())
-}
-
-/// How many labels a classifier tells apart.
-pub(super) fn labels(config: &Config) -> Result<usize> {
-    let named = config.entries("id2label")?.filter(|&labels| labels > 0);
-    match named {
-        Some(labels) => {
-            config.has("num_labels");
-            Ok(labels)
-        }
-        None => config.size_or("num_labels", 2),
-    }
-}
-
-/// The layer `NAME` from hidden values to the labels.
-pub(super) fn to_labels(
-    c: &mut Checkpoint<'_>,
-    name: &str,
-    hidden: usize,
-    labels: usize,
-) -> Linear {
-    Linear {
-        weight: c.take_whole(&format!("{name}.weight"), &[labels, hidden]),
-        bias: Some(c.take_whole(&format!("{name}.bias"), &[labels])),
-        shape: [hidden, labels],
+    match classifies && sentence.is_none() {
+        true => labels(config).map(Some),
+        false => Ok(None),
     }
 }

@@ -4,12 +4,13 @@
 //! Each architecture reads the keys of [`Family::read`] with its own defaults, then says of every
 //! layer what [`Form`] asks.
 
-use crate::model::blocks::{Activation, Attention, GateUp, Linear, Mlp, Norm, NormKind, Qkv};
+use super::parts::{context, head, linear};
+use crate::Result;
+use crate::model::blocks::{Activation, Attention, GateUp, Mlp, Norm, NormKind, Qkv};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Layer};
-use crate::model::parameters::{Checkpoint, ParameterId};
+use crate::model::parameters::Checkpoint;
 use crate::model::rope::{Rope, Wanted};
-use crate::{Error, Result};
 
 /// The library's defaults, where architectures differ.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Defaults {
     pub(super) theta: f64,
     pub(super) longest: usize,
     pub(super) tied: bool,
+    /// Whether gains are stored as what they exceed 1 by.
+    pub(super) gains_from_one: bool,
 }
 
 /// The keys that every one of them has.
@@ -34,11 +37,14 @@ pub(super) struct Family {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
+    /// The longest text that it was trained for.
     pub(super) longest: usize,
+    /// The longest text that the package takes.
     pub(super) context: usize,
     pub(super) epsilon: f32,
     pub(super) tied: bool,
     default_theta: f64,
+    gains_from_one: bool,
 }
 
 /// What layers of one architecture, or one of its layers, are like.
@@ -55,12 +61,15 @@ pub(super) struct Form {
     pub(super) head_norms: bool,
     /// Norms behind attention and behind the feed-forward network, too.
     pub(super) post_norms: bool,
-    /// Gains are stored as what they exceed 1 by.
-    pub(super) gains_from_one: bool,
+    /// What scores are multiplied by.
     pub(super) scale: f32,
+    /// `c · tanh(scores / c)`.
     pub(super) softcap: Option<f32>,
+    /// How many positions back a token sees, itself included; without, all.
     pub(super) window: Option<usize>,
+    /// Which of the decoder's rotations; without, none.
     pub(super) rope: Option<usize>,
+    /// Of the gate.
     pub(super) activation: Activation,
 }
 
@@ -73,16 +82,15 @@ impl Defaults {
         theta: 1e4,
         longest: 2048,
         tied: false,
+        gains_from_one: false,
     };
 }
 
 impl Family {
-    /// Reads the common keys.
-    pub(super) fn read(
-        config: &Config,
-        context: Option<usize>,
-        defaults: Defaults,
-    ) -> Result<Self> {
+    /// Reads the common keys. `asked` is the longest text that the package is to take.
+    pub(super) fn read(config: &Config, asked: Option<usize>, defaults: Defaults) -> Result<Self> {
+        // transformers 5 makes an encoder of a decoder with false.
+        config.only("is_causal", true)?;
         let hidden = config.size("hidden_size")?;
         let heads = config.size("num_attention_heads")?;
         let kv_default = if config.is_null("num_key_value_heads") {
@@ -109,10 +117,11 @@ impl Family {
             kv_heads,
             head_dim,
             longest,
-            context: context.unwrap_or(longest),
-            epsilon: config.number_or("rms_norm_eps", defaults.epsilon)? as f32,
+            context: context(asked, longest),
+            epsilon: config.positive_or("rms_norm_eps", defaults.epsilon)? as f32,
             tied: config.flag_or("tie_word_embeddings", defaults.tied)?,
             default_theta: defaults.theta,
+            gains_from_one: defaults.gains_from_one,
         })
     }
 
@@ -125,7 +134,6 @@ impl Family {
             fused: false,
             head_norms: false,
             post_norms: false,
-            gains_from_one: false,
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             softcap: None,
             window: None,
@@ -139,9 +147,10 @@ impl Family {
         Wanted {
             head_dim: self.head_dim,
             default_theta: self.default_theta,
-            theta: None,
             kind: None,
+            in_part: false,
             old_names: false,
+            original: None,
             longest: self.longest,
             context: self.context,
         }
@@ -159,12 +168,12 @@ impl Family {
         let embedding = checkpoint.take("embed_tokens.weight", &[vocabulary, hidden]);
         let layers = forms.iter().enumerate().map(|(i, form)| self.layer(checkpoint, i, form));
         let layers = layers.collect();
-        let from_one = forms.first().is_some_and(|form| form.gains_from_one);
-        let norm = self.norm(checkpoint, "norm", hidden, from_one);
+        let norm = self.norm(checkpoint, "norm", hidden);
         Decoder {
             vocabulary,
             hidden,
             longest: self.longest,
+            context: self.context,
             embedding,
             embedding_scale: None,
             positions: None,
@@ -178,18 +187,16 @@ impl Family {
 
     fn layer(&self, c: &mut Checkpoint<'_>, number: usize, form: &Form) -> Layer {
         let name = |part: &str| format!("layers.{number}.{part}");
-        let norm = |c: &mut Checkpoint<'_>, part: &str, size| {
-            self.norm(c, &name(part), size, form.gains_from_one)
-        };
+        let norm = |c: &mut Checkpoint<'_>, part: &str| self.norm(c, &name(part), self.hidden);
         // Older checkpoints carry the angles.
         c.pass_over(&name("self_attn.rotary_emb.inv_freq"));
-        let attention_norm = norm(c, "input_layernorm", self.hidden);
+        let attention_norm = norm(c, "input_layernorm");
         let attention = self.attention(c, &name("self_attn"), form);
         // With four norms, that behind attention has the name that else is of the one after it.
-        let after = norm(c, "post_attention_layernorm", self.hidden);
+        let after = norm(c, "post_attention_layernorm");
         let (attention_post_norm, mlp_norm, mlp_post_norm) = if form.post_norms {
-            let before = norm(c, "pre_feedforward_layernorm", self.hidden);
-            let behind = norm(c, "post_feedforward_layernorm", self.hidden);
+            let before = norm(c, "pre_feedforward_layernorm");
+            let behind = norm(c, "post_feedforward_layernorm");
             (Some(after), before, Some(behind))
         } else {
             (None, after, None)
@@ -211,7 +218,7 @@ impl Family {
                 }))
             };
         let mut head_norm = |of: &str| {
-            let norm = || self.norm(c, &part(of), self.head_dim, form.gains_from_one);
+            let norm = || self.norm(c, &part(of), self.head_dim);
             form.head_norms.then(norm)
         };
         let (q_norm, k_norm) = (head_norm("q_norm"), head_norm("k_norm"));
@@ -245,59 +252,14 @@ impl Family {
         Mlp::Gated { gate_up, down, activation: form.activation }
     }
 
-    fn norm(&self, c: &mut Checkpoint<'_>, name: &str, size: usize, gains_from_one: bool) -> Norm {
+    fn norm(&self, c: &mut Checkpoint<'_>, name: &str, size: usize) -> Norm {
         Norm {
-            kind: NormKind::Rms { gains_from_one },
+            kind: NormKind::Rms { gains_from_one: self.gains_from_one },
             weight: c.take(&format!("{name}.weight"), &[size]),
-            bias: None,
             epsilon: self.epsilon,
             size,
         }
     }
-}
-
-/// A linear layer `NAME.weight` of `[inputs, outputs]`, with `NAME.bias` if it has one.
-pub(super) fn linear(c: &mut Checkpoint<'_>, name: &str, shape: [usize; 2], bias: bool) -> Linear {
-    let [inputs, outputs] = shape;
-    let weight = c.take(&format!("{name}.weight"), &[outputs, inputs]);
-    let bias = bias.then(|| c.take(&format!("{name}.bias"), &[outputs]));
-    Linear { weight, bias, shape }
-}
-
-/// A layer norm of `size` coordinates, `NAME.GAINS` and `NAME.OFFSETS`.
-pub(super) fn layer_norm(
-    c: &mut Checkpoint<'_>,
-    name: &str,
-    [gains, offsets]: [&str; 2],
-    size: usize,
-    epsilon: f32,
-) -> Norm {
-    let mut part = |part: &str| c.take(&format!("{name}.{part}"), &[size]);
-    let (weight, bias) = (part(gains), Some(part(offsets)));
-    Norm { kind: NormKind::Layer, weight, bias, epsilon, size }
-}
-
-/// The head: the embedding again where the two are tied.
-pub(super) fn head(
-    c: &mut Checkpoint<'_>,
-    tied: bool,
-    embedding: ParameterId,
-    shape: [usize; 2],
-) -> Linear {
-    let weight = match tied {
-        true => {
-            c.pass_over_copy("lm_head.weight", embedding);
-            embedding
-        }
-        false => c.take_whole("lm_head.weight", &[shape[1], shape[0]]),
-    };
-    Linear { weight, bias: None, shape }
-}
-
-/// The activation that a key names.
-pub(super) fn activation(config: &Config, key: &str, default: Activation) -> Result<Activation> {
-    let Some(word) = config.optional_word(key)? else { return Ok(default) };
-    Activation::find(word).ok_or_else(|| config.unsupported(key, Activation::KNOWN))
 }
 
 /// Which layers see a window only: by `layer_types`, or by a rule where that key is absent.
@@ -333,12 +295,4 @@ pub(super) fn windows(
         return Err(config.unsupported("sliding_window", can));
     }
     Ok(sliding.iter().map(|&slides| window.filter(|_| slides)).collect())
-}
-
-/// A file that says something else than the class computes.
-pub(super) fn refuse(config: &Config, key: &str, is: bool) -> Result<()> {
-    match is {
-        true => Err(config.unsupported(key, "models of this type are computed without it")),
-        false => Ok::<(), Error>(()),
-    }
 }

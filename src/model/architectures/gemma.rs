@@ -2,7 +2,8 @@
 //! by `√hidden`; layers with a window between layers without. Gemma 2 caps scores and logits; Gemma
 //! 3 has norms of query and key heads, and two kinds of rotation.
 
-use super::family::{Defaults, Family, Form, activation, refuse, sliding, windows};
+use super::family::{Defaults, Family, Form, sliding, windows};
+use super::parts::activation;
 use crate::Result;
 use crate::model::blocks::Activation;
 use crate::model::config::Config;
@@ -20,6 +21,8 @@ pub(super) fn describe_2(
     let mut form = form(config, &family)?;
     form.softcap = cap(config, "attn_logit_softcapping", Some(50.0))?;
     let last = cap(config, "final_logit_softcapping", Some(30.0))?;
+    // An old name of the next, which the library does not read.
+    config.has("sliding_window_size");
     let sliding = sliding(config, family.count, |i| i.is_multiple_of(2))?;
     let windows =
         windows(config, &sliding, config.optional_size("sliding_window")?.or(Some(4096)))?;
@@ -39,12 +42,11 @@ pub(super) fn describe_3(
     let family = Family::read(config, context, defaults(1e6, 131_072))?;
     let mut form = form(config, &family)?;
     form.head_norms = true;
-    refuse(config, "attn_logit_softcapping", config.has("attn_logit_softcapping"))?;
-    refuse(
-        config,
-        "use_bidirectional_attention",
-        config.flag_or("use_bidirectional_attention", false)?,
-    )?;
+    if config.has("attn_logit_softcapping") {
+        let can = "models of this type are computed without it";
+        return Err(config.unsupported("attn_logit_softcapping", can));
+    }
+    config.only("use_bidirectional_attention", false)?;
     let last = cap(config, "final_logit_softcapping", None)?;
     // The second key is what the library writes of the first.
     let every = config.size_or("sliding_window_pattern", 6)?;
@@ -72,11 +74,19 @@ fn local(config: &Config, family: &Family) -> Result<Rope> {
             &Wanted { kind: sliding, default_theta: 1e4, ..family.wanted() },
         );
     }
-    Ok(Rope::plain(family.head_dim, config.number_or("rope_local_base_freq", 1e4)?))
+    Ok(Rope::plain(family.head_dim, config.positive_or("rope_local_base_freq", 1e4)?))
 }
 
 fn defaults(theta: f64, longest: usize) -> Defaults {
-    Defaults { kv_heads: Some(4), head_dim: Some(256), epsilon: 1e-6, theta, longest, tied: true }
+    Defaults {
+        kv_heads: Some(4),
+        head_dim: Some(256),
+        epsilon: 1e-6,
+        theta,
+        longest,
+        tied: true,
+        gains_from_one: true,
+    }
 }
 
 fn form(config: &Config, family: &Family) -> Result<Form> {
@@ -84,15 +94,11 @@ fn form(config: &Config, family: &Family) -> Result<Form> {
     // Old files have this key as well, and the library does not read it.
     config.has("hidden_act");
     let bias = config.flag_or("attention_bias", false)?;
-    let scalar = config.number_or("query_pre_attn_scalar", 256.0)?;
-    if scalar <= 0.0 {
-        return Err(config.unsupported("query_pre_attn_scalar", "it must be above 0"));
-    }
+    let scalar = config.positive_or("query_pre_attn_scalar", 256.0)?;
     Ok(Form {
         qkv_bias: bias,
         out_bias: bias,
         post_norms: true,
-        gains_from_one: true,
         scale: scalar.powf(-0.5) as f32,
         ..family.form(activation)
     })
@@ -101,10 +107,7 @@ fn form(config: &Config, family: &Family) -> Result<Form> {
 /// A soft cap, which null turns off.
 fn cap(config: &Config, key: &str, default: Option<f64>) -> Result<Option<f32>> {
     let default = default.filter(|_| !config.is_null(key));
-    match config.optional_number(key)?.or(default) {
-        Some(cap) if cap <= 0.0 => Err(config.unsupported(key, "it must be above 0")),
-        cap => Ok(cap.map(|cap| cap as f32)),
-    }
+    Ok(config.optional_positive(key)?.or(default).map(|cap| cap as f32))
 }
 
 /// With embeddings times `√hidden`, and capped logits.

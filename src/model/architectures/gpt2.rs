@@ -1,7 +1,7 @@
 //! `gpt2`: learned positions, layer norms with biases, a plain feed-forward network, and weights stored
 //! as `[inputs, outputs]` (Conv1D).
 
-use super::family::{activation, head, layer_norm};
+use super::parts::{activation, context, head, layer_norm};
 use crate::Result;
 use crate::model::blocks::{Activation, Attention, Linear, Mlp, Norm, Qkv};
 use crate::model::config::Config;
@@ -21,10 +21,13 @@ struct Gpt2 {
 pub(super) fn describe(
     config: &Config,
     c: &mut Checkpoint<'_>,
-    _: Option<usize>,
+    asked: Option<usize>,
 ) -> Result<Decoder> {
+    config.only("is_causal", true)?;
+    // The library takes these under newer names, too, which win.
     let either = |old: &str, new: &str, default: usize| {
-        config.optional_size(new)?.map_or_else(|| config.size_or(old, default), Ok)
+        let old = config.size_or(old, default)?;
+        config.size_or(new, old)
     };
     let hidden = either("n_embd", "hidden_size", 768)?;
     let count = either("n_layer", "num_hidden_layers", 12)?;
@@ -38,7 +41,7 @@ pub(super) fn describe(
         hidden,
         inner: config.size_or("n_inner", 4 * hidden)?,
         heads,
-        epsilon: config.number_or("layer_norm_epsilon", 1e-5)? as f32,
+        epsilon: config.positive_or("layer_norm_epsilon", 1e-5)? as f32,
         activation: activation(config, "activation_function", Activation::GeluTanh)?,
     };
     let scaled = config.flag_or("scale_attn_weights", true)?;
@@ -62,6 +65,7 @@ pub(super) fn describe(
         vocabulary,
         hidden,
         longest,
+        context: context(asked, longest),
         embedding,
         embedding_scale: None,
         positions,
@@ -80,19 +84,10 @@ impl Gpt2 {
         // The causal mask, and what it puts in place of hidden scores.
         c.pass_over(&name("attn.bias"));
         c.pass_over(&name("attn.masked_bias"));
-        let attention = Attention {
-            heads: self.heads,
-            kv_heads: self.heads,
-            head_dim: hidden / self.heads,
-            qkv: Qkv::Fused(conv1d(c, &name("attn.c_attn"), [hidden, 3 * hidden])),
-            out: conv1d(c, &name("attn.c_proj"), [hidden, hidden]),
-            q_norm: None,
-            k_norm: None,
-            scale,
-            softcap: None,
-            window: None,
-            rope: None,
-        };
+        let qkv = Qkv::Fused(conv1d(c, &name("attn.c_attn"), [hidden, 3 * hidden]));
+        let out = conv1d(c, &name("attn.c_proj"), [hidden, hidden]);
+        let attention =
+            Attention { scale, ..Attention::plain(self.heads, hidden / self.heads, qkv, out) };
         let mlp = Mlp::Plain {
             up: conv1d(c, &name("mlp.c_fc"), [hidden, inner]),
             down: conv1d(c, &name("mlp.c_proj"), [inner, hidden]),

@@ -1,6 +1,7 @@
 //! `mistral`: Llama with a window in every layer, and no biases.
 
-use super::family::{Defaults, Family, activation};
+use super::family::{Defaults, Family};
+use super::parts::activation;
 use crate::Result;
 use crate::model::blocks::Activation;
 use crate::model::config::Config;

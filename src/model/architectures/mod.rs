@@ -9,14 +9,14 @@
 //! | `phi3` | `phi3` |
 //! | `gemma` | `gemma2`, `gemma3_text` |
 //! | `gpt2` | `gpt2` |
-//! | `family` | what these share |
+//! | `family` | what decoders share that descend from Llama |
 //! | `bert` | `bert` |
-//! | `roberta` | `roberta` |
+//! | `roberta` | `roberta`, `xlm-roberta`, `camembert` |
 //! | `distilbert` | `distilbert` |
-//! | `encoders` | what these share |
+//! | `encoders` | what encoders share |
 //! | `resnet` | `resnet` |
 //! | `vit` | `vit` |
-//! | `vision` | what these two share |
+//! | `parts` | linear layers, norms, heads, and keys that all of them have |
 //!
 //! Keys, defaults and weight names are those of Hugging Face's transformers, 4.57 and 5.
 
@@ -28,17 +28,19 @@ mod gemma;
 mod gpt2;
 mod llama;
 mod mistral;
+mod parts;
 mod phi3;
 mod qwen;
 mod resnet;
 mod roberta;
 mod smollm3;
-mod vision;
+#[cfg(test)]
+mod tests;
 mod vit;
 
 use super::config::Config;
 use super::decoder::Decoder;
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Sentence};
 use super::parameters::Checkpoint;
 use super::vision::Vision;
 use crate::Result;
@@ -54,45 +56,65 @@ pub enum Model {
     Vision(Box<Vision>),
 }
 
-/// Describes the model of this type; `None` for a type that is not known. A `context` of `None` is the
-/// longest text that the model was trained for.
-///
-/// # Errors
-/// [`crate::Error::Input`] for a key or a value that is not understood.
-pub fn describe(
-    model_type: &str,
-    config: &Config,
-    checkpoint: &mut Checkpoint<'_>,
-    context: Option<usize>,
-) -> Option<Result<Model>> {
-    let encoder = |described: Result<Encoder>| Some(described.map(Box::new).map(Model::Encoder));
-    match model_type {
-        "bert" => return encoder(bert::describe(config, checkpoint)),
-        "distilbert" => return encoder(distilbert::describe(config, checkpoint)),
-        "roberta" => return encoder(roberta::describe(config, checkpoint)),
-        _ => {}
+/// How a model of some `model_type` is described.
+#[derive(Clone, Copy, Debug)]
+pub struct Architecture(Describe);
+
+#[derive(Clone, Copy, Debug)]
+enum Describe {
+    Decoder(fn(&Config, &mut Checkpoint<'_>, Option<usize>) -> Result<Decoder>),
+    Encoder(fn(&Config, &mut Checkpoint<'_>, Option<Sentence>) -> Result<Encoder>),
+    Vision(fn(&Config, &mut Checkpoint<'_>) -> Result<Vision>),
+}
+
+impl Architecture {
+    /// The architecture of this `model_type`, if it is known.
+    pub fn find(model_type: &str) -> Option<Self> {
+        use Describe::{Decoder, Encoder, Vision};
+        Some(Self(match model_type {
+            "bert" => Encoder(bert::describe),
+            "camembert" | "roberta" | "xlm-roberta" => Encoder(roberta::describe),
+            "distilbert" => Encoder(distilbert::describe),
+            "gemma2" => Decoder(gemma::describe_2),
+            "gemma3_text" => Decoder(gemma::describe_3),
+            "gpt2" => Decoder(gpt2::describe),
+            "llama" => Decoder(llama::describe),
+            "mistral" => Decoder(mistral::describe),
+            "phi3" => Decoder(phi3::describe),
+            "qwen2" => Decoder(qwen::describe_2),
+            "qwen3" => Decoder(qwen::describe_3),
+            "resnet" => Vision(resnet::describe),
+            "smollm3" => Decoder(smollm3::describe),
+            "vit" => Vision(vit::describe),
+            _ => return None,
+        }))
     }
-    let describe = match model_type {
-        "gemma2" => gemma::describe_2,
-        "gemma3_text" => gemma::describe_3,
-        "gpt2" => gpt2::describe,
-        "llama" => llama::describe,
-        "mistral" => mistral::describe,
-        "phi3" => phi3::describe,
-        "qwen2" => qwen::describe_2,
-        "qwen3" => qwen::describe_3,
-        "resnet" => {
-            return Some(
-                resnet::describe(config, checkpoint).map(|vision| Model::Vision(Box::new(vision))),
-            );
-        }
-        "smollm3" => smollm3::describe,
-        "vit" => {
-            return Some(
-                vit::describe(config, checkpoint).map(|vision| Model::Vision(Box::new(vision))),
-            );
-        }
-        _ => return None,
-    };
-    Some(describe(config, checkpoint, context).map(|decoder| Model::Decoder(Box::new(decoder))))
+
+    /// Whether sentence-transformers may put a pooling behind it.
+    pub fn pools(self) -> bool {
+        matches!(self.0, Describe::Encoder(_))
+    }
+
+    /// Describes the model. `context` is the longest text that a decoder's package is to take;
+    /// `sentence`, what stands behind an encoder.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a key or a value that is not understood.
+    pub fn describe(
+        self,
+        config: &Config,
+        checkpoint: &mut Checkpoint<'_>,
+        context: Option<usize>,
+        sentence: Option<Sentence>,
+    ) -> Result<Model> {
+        Ok(match self.0 {
+            Describe::Decoder(describe) => {
+                Model::Decoder(Box::new(describe(config, checkpoint, context)?))
+            }
+            Describe::Encoder(describe) => {
+                Model::Encoder(Box::new(describe(config, checkpoint, sentence)?))
+            }
+            Describe::Vision(describe) => Model::Vision(Box::new(describe(config, checkpoint)?)),
+        })
+    }
 }

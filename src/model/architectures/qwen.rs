@@ -1,13 +1,21 @@
 //! `qwen2` and `qwen3`: Llama with a window in some layers. Qwen2 has biases of queries, keys and
 //! values; Qwen3 has norms of query and key heads instead.
 
-use super::family::{Defaults, Family, activation, sliding, windows};
+use super::family::{Defaults, Family, Form, sliding, windows};
+use super::parts::activation;
 use crate::Result;
 use crate::model::blocks::Activation;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::parameters::Checkpoint;
 use crate::model::rope::Rope;
+
+/// Which of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    Two,
+    Three,
+}
 
 /// Describes a Qwen2.
 pub(super) fn describe_2(
@@ -17,7 +25,7 @@ pub(super) fn describe_2(
 ) -> Result<Decoder> {
     // Biases always stand there, whatever this key says.
     config.flag_or("attention_bias", true)?;
-    describe(config, checkpoint, context, None)
+    describe(config, checkpoint, context, Generation::Two)
 }
 
 /// Describes a Qwen3.
@@ -26,17 +34,18 @@ pub(super) fn describe_3(
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
 ) -> Result<Decoder> {
-    describe(config, checkpoint, context, Some(128))
+    describe(config, checkpoint, context, Generation::Three)
 }
 
-/// Describes either; a Qwen3 has a size of heads by default.
+/// Describes either.
 fn describe(
     config: &Config,
     checkpoint: &mut Checkpoint<'_>,
     context: Option<usize>,
-    head_dim: Option<usize>,
+    generation: Generation,
 ) -> Result<Decoder> {
-    let is_3 = head_dim.is_some();
+    let is_3 = generation == Generation::Three;
+    let head_dim = is_3.then_some(128);
     let defaults = Defaults { kv_heads: Some(32), head_dim, longest: 32_768, ..Defaults::LLAMA };
     let family = Family::read(config, context, defaults)?;
     let mut form = family.form(activation(config, "hidden_act", Activation::Silu)?);
@@ -51,7 +60,6 @@ fn describe(
     let windows = windows(config, &sliding, window)?;
     let rope = Rope::read(config, &family.wanted())?;
     config.finish()?;
-    let forms: Vec<_> =
-        windows.into_iter().map(|window| super::family::Form { window, ..form }).collect();
+    let forms: Vec<Form> = windows.into_iter().map(|window| Form { window, ..form }).collect();
     Ok(family.decoder(checkpoint, vec![rope], &forms))
 }

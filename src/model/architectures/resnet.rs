@@ -1,7 +1,6 @@
 //! `resnet`: residual convolutions, each with a batch norm behind it.
 
-use super::family::activation;
-use super::vision;
+use super::parts::{activation, labels, linear_whole};
 use crate::Result;
 use crate::model::blocks::{Activation, Conv};
 use crate::model::config::Config;
@@ -15,9 +14,9 @@ const EPSILON: f64 = 1e-5;
 /// No model has stages so deep, and each block becomes operations.
 const MOST_BLOCKS: usize = 1024;
 
-/// What a stage's blocks are like.
+/// What blocks are like.
 #[derive(Clone, Copy)]
-struct Form {
+struct Kind {
     bottleneck: bool,
     /// Of a bottleneck's first convolution instead of its second.
     stride_first: bool,
@@ -49,9 +48,9 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision
     }
     let activation = activation(config, "hidden_act", Activation::Relu)?;
     let halve_first = config.flag_or("downsample_in_first_stage", false)?;
-    let form =
-        Form { bottleneck, stride_first: config.flag_or("downsample_in_bottleneck", false)? };
-    let labels = vision::labels(config)?;
+    let kind =
+        Kind { bottleneck, stride_first: config.flag_or("downsample_in_bottleneck", false)? };
+    let labels = labels(config)?;
     // Which stages a backbone returns.
     for key in ["out_features", "out_indices", "stage_names"] {
         config.has(key);
@@ -68,19 +67,20 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision
         for number in 0..depth {
             let halves = number == 0 && (stage > 0 || halve_first);
             let name = format!("encoder.stages.{stage}.layers.{number}");
-            blocks.push(block(c, &name, form, [inputs, outputs], if halves { 2 } else { 1 }));
+            blocks.push(block(c, &name, kind, [inputs, outputs], if halves { 2 } else { 1 }));
             inputs = outputs;
         }
         stages.push(blocks);
     }
     let body = Body::Resnet(Resnet { channels, stem, stages, activation });
-    Ok(vision::classifier(c, body, "classifier.1", last, labels))
+    let head = linear_whole(c, "classifier.1", [last, labels.len()]);
+    Ok(Vision { body, head, labels })
 }
 
 fn block(
     c: &mut Checkpoint<'_>,
     name: &str,
-    form: Form,
+    kind: Kind,
     [inputs, outputs]: [usize; 2],
     stride: usize,
 ) -> Block {
@@ -88,9 +88,9 @@ fn block(
     let shortcut = format!("{name}.shortcut");
     let shortcut = reshapes.then(|| folded(c, &shortcut, [outputs, inputs, 1, 1], stride));
     let inner = outputs / 4;
-    let (first, second) = if form.stride_first { (stride, 1) } else { (1, stride) };
+    let (first, second) = if kind.stride_first { (stride, 1) } else { (1, stride) };
     // Inputs, outputs, kernel, stride.
-    let layers = match form.bottleneck {
+    let layers = match kind.bottleneck {
         true => vec![[inner, inputs, 1, first], [inner, inner, 3, second], [outputs, inner, 1, 1]],
         false => vec![[outputs, inputs, 3, stride], [outputs, outputs, 3, 1]],
     };

@@ -1,6 +1,7 @@
 //! `smollm3`: Llama with some layers that do not rotate.
 
-use super::family::{Defaults, Family, Form, activation, sliding, windows};
+use super::family::{Defaults, Family, Form, sliding, windows};
+use super::parts::activation;
 use crate::Result;
 use crate::model::blocks::Activation;
 use crate::model::config::Config;
@@ -34,6 +35,8 @@ pub(super) fn describe(
     let window = config.optional_size("sliding_window")?.filter(|_| slides);
     let sliding = sliding(config, family.count, |i| window.is_some() && !rotates[i])?;
     let windows = windows(config, &sliding, window)?;
+    // Left in the file by Qwen's, whose rule for windows this class does not follow.
+    config.has("max_window_layers");
     let rope = Rope::read(config, &family.wanted())?;
     config.finish()?;
     let form = |(window, &rotates): (_, &bool)| Form { window, rope: rotates.then_some(0), ..form };

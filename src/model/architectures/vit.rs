@@ -1,7 +1,6 @@
 //! `vit`: a transformer over patches of an image.
 
-use super::family::{activation, layer_norm, linear};
-use super::vision;
+use super::parts::{activation, labels, layer_norm, linear, linear_whole};
 use crate::Result;
 use crate::model::blocks::{Activation, Attention, Conv, Mlp, Norm, Qkv};
 use crate::model::config::Config;
@@ -10,7 +9,7 @@ use crate::model::vision::vit::{Layer, Vit};
 use crate::model::vision::{Body, Vision};
 
 /// What the layers share.
-struct Form {
+struct Shared {
     hidden: usize,
     inner: usize,
     heads: usize,
@@ -22,15 +21,15 @@ struct Form {
 /// Describes a vision transformer.
 pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision> {
     let hidden = config.size_or("hidden_size", 768)?;
-    let form = Form {
+    let shared = Shared {
         hidden,
         inner: config.size_or("intermediate_size", 3072)?,
         heads: config.size_or("num_attention_heads", 12)?,
-        epsilon: config.number_or("layer_norm_eps", 1e-12)? as f32,
+        epsilon: config.positive_or("layer_norm_eps", 1e-12)? as f32,
         qkv_bias: config.flag_or("qkv_bias", true)?,
         activation: activation(config, "hidden_act", Activation::Gelu)?,
     };
-    if !hidden.is_multiple_of(form.heads) {
+    if !hidden.is_multiple_of(shared.heads) {
         let can = format!("it must divide {hidden} channels");
         return Err(config.unsupported("num_attention_heads", &can));
     }
@@ -44,7 +43,7 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision
     let Some(tokens) = tokens.map(|patches| patches + 1) else {
         return Err(config.unsupported("patch_size", "an image must hold 1 to 2^24 patches"));
     };
-    let labels = vision::labels(config)?;
+    let labels = labels(config)?;
     // Of other heads: the pooler's, and that which paints hidden patches.
     for key in ["pooler_output_size", "pooler_act", "encoder_stride"] {
         config.has(key);
@@ -60,14 +59,15 @@ pub(super) fn describe(config: &Config, c: &mut Checkpoint<'_>) -> Result<Vision
     let patches = Conv { weight, bias, shape, strides: patch, pad: 0 };
     let first = c.take("embeddings.cls_token", &[1, 1, hidden]);
     let positions = c.take("embeddings.position_embeddings", &[1, tokens, hidden]);
-    let layers = (0..count).map(|number| form.layer(c, number)).collect();
-    let norm = form.norm(c, "layernorm");
+    let layers = (0..count).map(|number| shared.layer(c, number)).collect();
+    let norm = shared.norm(c, "layernorm");
     let body =
         Body::Vit(Vit { channels, image, patches, first, positions, tokens, hidden, layers, norm });
-    Ok(vision::classifier(c, body, "classifier", hidden, labels))
+    let head = linear_whole(c, "classifier", [hidden, labels.len()]);
+    Ok(Vision { body, head, labels })
 }
 
-impl Form {
+impl Shared {
     fn layer(&self, c: &mut Checkpoint<'_>, number: usize) -> Layer {
         let (hidden, inner) = (self.hidden, self.inner);
         let name = |part: &str| format!("encoder.layer.{number}.{part}");
@@ -76,20 +76,8 @@ impl Form {
             let of = name(&format!("attention.attention.{of}"));
             linear(c, &of, [hidden, hidden], self.qkv_bias)
         });
-        let head_dim = hidden / self.heads;
-        let attention = Attention {
-            heads: self.heads,
-            kv_heads: self.heads,
-            head_dim,
-            qkv: Qkv::Split(qkv),
-            out: linear(c, &name("attention.output.dense"), [hidden, hidden], true),
-            q_norm: None,
-            k_norm: None,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            softcap: None,
-            window: None,
-            rope: None,
-        };
+        let out = linear(c, &name("attention.output.dense"), [hidden, hidden], true);
+        let attention = Attention::plain(self.heads, hidden / self.heads, Qkv::Split(qkv), out);
         let mlp_norm = self.norm(c, &name("layernorm_after"));
         let mlp = Mlp::Plain {
             up: linear(c, &name("intermediate.dense"), [hidden, inner], true),

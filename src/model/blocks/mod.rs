@@ -33,11 +33,9 @@ use super::parameters::ParameterId;
 pub struct Norm {
     /// Which.
     pub kind: NormKind,
-    /// The gains.
+    /// The gains `g`.
     pub weight: ParameterId,
-    /// Offsets.
-    pub bias: Option<ParameterId>,
-    /// What keeps the root from zero.
+    /// What keeps the root from zero, `ε`.
     pub epsilon: f32,
     /// How many coordinates.
     pub size: usize,
@@ -46,13 +44,16 @@ pub struct Norm {
 /// A kind of norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormKind {
-    /// `x / √(mean(x²) + ε)`.
+    /// `g · x / √(mean(x²) + ε)`.
     Rms {
-        /// Whether gains are stored as what they exceed 1 by.
+        /// Whether gains are stored as what they exceed 1 by: `1 + g` in place of `g`.
         gains_from_one: bool,
     },
-    /// `(x − mean(x)) / √(var(x) + ε)`.
-    Layer,
+    /// `g · (x − mean(x)) / √(var(x) + ε) + b`.
+    Layer {
+        /// The offsets `b`.
+        bias: ParameterId,
+    },
 }
 
 /// `x · Wᵀ + b`.
@@ -106,6 +107,25 @@ pub struct Attention {
     pub window: Option<usize>,
     /// Which of [`super::decoder::Decoder::ropes`].
     pub rope: Option<usize>,
+}
+
+impl Attention {
+    /// As many key heads as query heads, scores over `√head_dim`, and nothing else.
+    pub fn plain(heads: usize, head_dim: usize, qkv: Qkv, out: Linear) -> Self {
+        Self {
+            heads,
+            kv_heads: heads,
+            head_dim,
+            qkv,
+            out,
+            q_norm: None,
+            k_norm: None,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: None,
+            window: None,
+            rope: None,
+        }
+    }
 }
 
 /// Where queries, keys and values come from.

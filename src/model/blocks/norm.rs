@@ -4,6 +4,7 @@ use super::{Norm, NormKind};
 use crate::Result;
 use crate::graph::{DataType, ValueId};
 use crate::model::emit::{Emitter, Style};
+use crate::model::parameters::ParameterId;
 
 /// A norm over coordinates: the last axis, or axis 1 of four where channels come first.
 ///
@@ -18,9 +19,11 @@ pub(in crate::model) fn norm(
     norm: &Norm,
 ) -> Result<ValueId> {
     match (norm.kind, e.style(), e.float()) {
-        (NormKind::Layer, Style::Gpu, DataType::Float32) => layer(e, name, x, -1, norm),
-        (NormKind::Layer, Style::Gpu, _) => wide_layer(e, name, x, norm),
-        (NormKind::Layer, Style::Ane, _) => layer(e, name, x, 1, norm),
+        (NormKind::Layer { bias }, Style::Gpu, DataType::Float32) => {
+            layer(e, name, x, -1, norm, bias)
+        }
+        (NormKind::Layer { bias }, Style::Gpu, _) => wide_layer(e, name, x, norm, bias),
+        (NormKind::Layer { bias }, Style::Ane, _) => layer(e, name, x, 1, norm, bias),
         (NormKind::Rms { gains_from_one }, Style::Gpu, _) => {
             wide_root(e, name, x, norm, gains_from_one)
         }
@@ -31,13 +34,17 @@ pub(in crate::model) fn norm(
 }
 
 /// A layer norm as one operation.
-fn layer(e: &mut Emitter<'_>, name: &str, x: ValueId, axis: i32, norm: &Norm) -> Result<ValueId> {
+fn layer(
+    e: &mut Emitter<'_>,
+    name: &str,
+    x: ValueId,
+    axis: i32,
+    norm: &Norm,
+    bias: ParameterId,
+) -> Result<ValueId> {
     let gains = e.weight(norm.weight, &[norm.size])?;
-    let mut scaled = vec![("gamma", gains)];
-    if let Some(bias) = norm.bias {
-        scaled.push(("beta", e.weight(bias, &[norm.size])?));
-    }
-    unit(e, name, x, axis, norm.epsilon, &scaled)
+    let offsets = e.weight(bias, &[norm.size])?;
+    unit(e, name, x, axis, norm.epsilon, &[("gamma", gains), ("beta", offsets)])
 }
 
 /// `(x − mean) / √(var + ε)` in the type that the function computes in.
@@ -61,7 +68,13 @@ fn unit(
 
 /// A layer norm over the last axis in FP32. The operation takes gains and offsets of the type of `x`
 /// only, and constants only.
-fn wide_layer(e: &mut Emitter<'_>, name: &str, x: ValueId, norm: &Norm) -> Result<ValueId> {
+fn wide_layer(
+    e: &mut Emitter<'_>,
+    name: &str,
+    x: ValueId,
+    norm: &Norm,
+    bias: ParameterId,
+) -> Result<ValueId> {
     let (float, wide) = (e.float(), DataType::Float32);
     let (gains, axes) = (e.weight(norm.weight, &[norm.size])?, e.ints(&[-1])?);
     let x = e.cast(&format!("{name}_wide"), x, wide)?;
@@ -69,12 +82,10 @@ fn wide_layer(e: &mut Emitter<'_>, name: &str, x: ValueId, norm: &Norm) -> Resul
     let arguments = [("x", x), ("axes", axes), ("epsilon", epsilon)];
     let unit = e.op("layer_norm", &format!("{name}_unit"), &arguments)?;
     let gains = e.cast(&format!("{name}_gains"), gains, wide)?;
-    let mut y = e.mul(&format!("{name}_scaled"), unit, gains)?;
-    if let Some(bias) = norm.bias {
-        let bias = e.weight(bias, &[norm.size])?;
-        let bias = e.cast(&format!("{name}_offsets"), bias, wide)?;
-        y = e.add(&format!("{name}_placed"), y, bias)?;
-    }
+    let y = e.mul(&format!("{name}_scaled"), unit, gains)?;
+    let offsets = e.weight(bias, &[norm.size])?;
+    let offsets = e.cast(&format!("{name}_offsets"), offsets, wide)?;
+    let y = e.add(&format!("{name}_placed"), y, offsets)?;
     e.cast(name, y, float)
 }
 
@@ -102,18 +113,11 @@ fn wide_root(
         let one = e.number_in(DataType::Float32, 1.0)?;
         gains = e.add(&format!("{name}_gains_from_one"), gains, one)?;
     }
-    let y = match float {
-        DataType::Float32 => e.mul(name, unit, gains)?,
+    match float {
+        DataType::Float32 => e.mul(name, unit, gains),
         _ => {
             let wide = e.mul(&format!("{name}_scaled"), unit, gains)?;
-            e.cast(name, wide, float)?
-        }
-    };
-    match norm.bias {
-        None => Ok(y),
-        Some(bias) => {
-            let bias = e.weight(bias, &[norm.size])?;
-            e.add(&format!("{name}_biased"), y, bias)
+            e.cast(name, wide, float)
         }
     }
 }
@@ -136,20 +140,12 @@ fn doubled(
     let both = e.concat(&part("doubled"), &[x, negative], 1)?;
     let both = unit(e, &part("doubled_unit"), both, 1, norm.epsilon, &[])?;
     let unit = e.slice(&part("unit"), both, 4, 1, 0..norm.size)?;
-    let shape = [norm.size, 1, 1];
-    let mut gains = e.weight(norm.weight, &shape)?;
+    let mut gains = e.weight(norm.weight, &[norm.size, 1, 1])?;
     if gains_from_one {
         let one = e.number(1.0)?;
         gains = e.add(&part("gains_from_one"), gains, one)?;
     }
-    let y = e.mul(name, unit, gains)?;
-    match norm.bias {
-        None => Ok(y),
-        Some(bias) => {
-            let bias = e.weight(bias, &shape)?;
-            e.add(&part("biased"), y, bias)
-        }
-    }
+    e.mul(name, unit, gains)
 }
 
 /// `x` in this type; `x` itself where the function computes in it anyway.

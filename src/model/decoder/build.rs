@@ -156,11 +156,15 @@ pub fn build_chunks(
                 .into(),
         ));
     }
-    if options.kv.is_some() && !is_ranged && options.context < 2 * options.prefill_chunk {
-        return Err(Error::Usage(format!(
-            "--context {} is less than two calls of {} tokens; choose a smaller --prefill-chunk",
-            options.context, options.prefill_chunk
-        )));
+    if options.kv.is_some() && !is_ranged && options.context / 2 < options.prefill_chunk {
+        let (context, chunk) = (options.context, options.prefill_chunk);
+        return Err(Error::Usage(match chunk {
+            1 => format!("--context {context}: a text over caches has 2 tokens at the least"),
+            _ => format!(
+                "--context {context} is less than two calls of {chunk} tokens; choose a smaller \
+                 --prefill-chunk"
+            ),
+        }));
     }
     if decoder.positions.is_some() && options.context > decoder.longest {
         return Err(Error::Usage(format!(
@@ -319,7 +323,12 @@ fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId>
 }
 
 /// One row of hidden values: that of an index, or, for the Neural Engine, of a one-hot row.
-fn only(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, row: ValueId) -> Result<ValueId> {
+pub(super) fn only(
+    e: &mut Emitter<'_>,
+    decoder: &Decoder,
+    x: ValueId,
+    row: ValueId,
+) -> Result<ValueId> {
     match e.style() {
         Style::Gpu => {
             let zero = e.ints(&[0])?;
@@ -328,7 +337,11 @@ fn only(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, row: ValueId) -> Res
             e.op("slice_by_size", "last", &[("x", x), ("begin", begin), ("size", size)])
         }
         Style::Ane => {
-            let x = e.mul("last_alone", x, row)?;
+            // Chosen, not multiplied: an infinite value of another row would make NaN of this one.
+            let (half, zero) = (e.number(0.5)?, e.number(0.0)?);
+            let is_last = e.op("greater", "last_chosen", &[("x", row), ("y", half)])?;
+            let arguments = [("cond", is_last), ("a", x), ("b", zero)];
+            let x = e.op("select", "last_alone", &arguments)?;
             let (columns, kept) = (e.ints(&[3])?, e.flag(true)?);
             e.op("reduce_sum", "last", &[("x", x), ("axes", columns), ("keep_dims", kept)])
         }
@@ -344,12 +357,9 @@ fn head(e: &mut Emitter<'_>, decoder: &Decoder, x: ValueId, name: &str) -> Resul
         }
         return blocks::rows(e, name, raw, decoder.vocabulary);
     }
-    let Linear { weight, bias, shape: [inputs, outputs] } = decoder.head;
-    let weight = e.weight(weight, &[outputs, inputs])?;
-    let mut arguments = vec![("x", x), ("weight", weight)];
-    if let Some(bias) = bias {
-        arguments.push(("bias", e.weight(bias, &[outputs])?));
-    }
+    // No decoder's head has a bias.
+    let Linear { weight, shape: [inputs, outputs], .. } = decoder.head;
+    let arguments = [("x", x), ("weight", e.weight(weight, &[outputs, inputs])?)];
     match decoder.softcap {
         None => e.named("linear", name, &arguments),
         Some(cap) => {

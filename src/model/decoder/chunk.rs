@@ -7,7 +7,7 @@
 
 use super::{Decoder, Layer};
 use crate::graph::Program;
-use crate::model::blocks::{Attention, GateUp, Linear, Mlp, Norm, Qkv};
+use crate::model::blocks::{Attention, GateUp, Linear, Mlp, Norm, NormKind, Qkv};
 use crate::model::emit::Weights;
 use crate::model::parameters::ParameterId;
 use crate::{Error, Result};
@@ -163,7 +163,11 @@ fn parameters(layer: &Layer) -> Vec<ParameterId> {
 }
 
 fn norm(of: &Norm) -> impl Iterator<Item = ParameterId> {
-    [of.weight].into_iter().chain(of.bias)
+    let bias = match of.kind {
+        NormKind::Layer { bias } => Some(bias),
+        NormKind::Rms { .. } => None,
+    };
+    [of.weight].into_iter().chain(bias)
 }
 
 fn linear(of: &Linear) -> impl Iterator<Item = ParameterId> {

@@ -16,6 +16,8 @@ mod cache;
 mod chunk;
 mod feed;
 mod ranged;
+#[cfg(test)]
+mod tests;
 
 pub use super::emit::Style;
 pub use build::{Names, Options, build, build_chunks};
@@ -35,6 +37,8 @@ pub struct Decoder {
     pub hidden: usize,
     /// The longest text that it was trained for.
     pub longest: usize,
+    /// The longest text that the package takes: its rotations are for that.
+    pub context: usize,
     /// `[vocabulary, hidden]`.
     pub embedding: ParameterId,
     /// What embeddings are multiplied by.

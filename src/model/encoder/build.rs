@@ -207,7 +207,7 @@ fn outputs(e: &mut Emitter<'_>, encoder: &Encoder, feed: &Feed, x: ValueId) -> R
             Some(pooled)
         }
     };
-    if let Some(Classifier { inner, out }) = &encoder.classifier {
+    if let Some(Classifier { inner, out, .. }) = &encoder.classifier {
         let from = match (inner, pooled) {
             (Some(inner), _) => dense(e, "classifier", first, inner)?,
             (None, Some(pooled)) => pooled,

@@ -39,7 +39,7 @@ pub struct Encoder {
     pub vocabulary: usize,
     /// Coordinates of the residual stream.
     pub hidden: usize,
-    /// The longest text that it takes, in tokens.
+    /// The longest text that it has positions for, in tokens.
     pub longest: usize,
     /// `[vocabulary, hidden]`.
     pub words: ParameterId,
@@ -57,6 +57,15 @@ pub struct Encoder {
     pub classifier: Option<Classifier>,
     /// What becomes of the tokens in a folder of sentence-transformers.
     pub sentence: Option<Sentence>,
+}
+
+impl Encoder {
+    /// The longest text that it is used for, in tokens: sentence-transformers cuts texts to a length of
+    /// its own.
+    pub fn usual(&self) -> usize {
+        let cut = self.sentence.as_ref().and_then(|sentence| sentence.longest);
+        cut.map_or(self.longest, |cut| cut.min(self.longest))
+    }
 }
 
 /// Learned positions.
@@ -111,4 +120,6 @@ pub struct Classifier {
     pub inner: Option<Dense>,
     /// To the labels.
     pub out: Linear,
+    /// What the labels are called.
+    pub labels: Vec<String>,
 }

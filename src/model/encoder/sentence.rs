@@ -7,6 +7,7 @@
 //! | `sentence_bert_config.json` | the longest text, and whether it is put in lower case first |
 //! | `config_sentence_transformers.json` | what is put before a text |
 
+use crate::model::Read;
 use crate::model::config::Config;
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -80,9 +81,6 @@ impl Module {
     }
 }
 
-/// A file of the folder by its name in it: the place for messages, and the content.
-type Read<'a> = dyn Fn(&str) -> Result<Option<(String, Vec<u8>)>> + 'a;
-
 impl Sentence {
     /// Reads what follows a model in its folder; `None` for a folder without `modules.json`.
     ///
@@ -90,31 +88,7 @@ impl Sentence {
     /// As `read`; [`Error::Input`] for a module, a key or a value that is not understood.
     pub fn read(read: &Read<'_>) -> Result<Option<Self>> {
         let Some((place, bytes)) = read("modules.json")? else { return Ok(None) };
-        let wrong = |found: String, remedy: &str| Error::input(&place, found, remedy);
-        let modules: Vec<Module> = serde_json::from_slice(&bytes).map_err(|why| {
-            wrong(why.to_string(), "give the model's own modules.json, or take it away")
-        })?;
-        let kinds: Vec<&str> = modules.iter().map(Module::kind).collect();
-        let normalize = match kinds[..] {
-            ["Transformer", "Pooling"] => false,
-            ["Transformer", "Pooling", "Normalize"] => true,
-            _ => {
-                let found = format!("its modules are {}", kinds.join(", "));
-                let can = "Transformer, Pooling and then Normalize or nothing are supported; take \
-                           modules.json away for the model alone";
-                return Err(wrong(found, can));
-            }
-        };
-        if !modules[0].path.is_empty() {
-            let found = format!("the model lies in its folder `{}`", modules[0].path);
-            return Err(wrong(found, "move that folder's files beside modules.json"));
-        }
-        let folder = &modules[1].path;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        if folder.is_empty() || !folder.chars().all(is_plain) {
-            let found = format!("its pooling lies in `{folder}`");
-            return Err(wrong(found, "give a folder beside it, such as 1_Pooling"));
-        }
+        let (folder, normalize) = modules(&place, &bytes)?;
         let files = vec!["modules.json".to_owned()];
         let mut sentence = Self { normalize, files, ..Self::default() };
         let config = |name: &str, files: &mut Vec<String>| -> Result<Option<Config>> {
@@ -124,9 +98,10 @@ impl Sentence {
         };
         let name = format!("{folder}/config.json");
         let Some(pooling) = config(&name, &mut sentence.files)? else {
-            return Err(wrong(format!("{name} is missing"), "give the whole folder"));
+            let found = format!("{name} is missing");
+            return Err(Error::input(&place, found, "give the whole folder"));
         };
-        let prompts_count = sentence.pool(&pooling)?;
+        let pools_prompt = sentence.pool(&pooling)?;
         for name in LENGTHS {
             if let Some(about) = config(name, &mut sentence.files)? {
                 sentence.longest = about.optional_size("max_seq_length")?;
@@ -136,12 +111,12 @@ impl Sentence {
             }
         }
         if let Some(about) = config("config_sentence_transformers.json", &mut sentence.files)? {
-            sentence.prompts(&about, prompts_count)?;
+            sentence.prompts(&about, pools_prompt)?;
         }
         Ok(Some(sentence))
     }
 
-    /// Reads how tokens become one vector; returns whether those of a prompt count.
+    /// Reads how tokens become one vector; returns whether those of a prompt are among them.
     fn pool(&mut self, config: &Config) -> Result<bool> {
         let old = config.optional_size("word_embedding_dimension")?;
         self.width = config.optional_size("embedding_dimension")?.or(old);
@@ -166,13 +141,13 @@ impl Sentence {
         if self.pooling.is_empty() {
             return Err(config.unsupported("pooling_mode", "one way to pool must be chosen"));
         }
-        let prompts_count = config.flag_or("include_prompt", true)?;
+        let pools_prompt = config.flag_or("include_prompt", true)?;
         config.finish()?;
-        Ok(prompts_count)
+        Ok(pools_prompt)
     }
 
     /// Reads what is put before every text.
-    fn prompts(&mut self, config: &Config, count: bool) -> Result<()> {
+    fn prompts(&mut self, config: &Config, pooled: bool) -> Result<()> {
         // Who wrote it, and by what similarity vectors are compared.
         for key in ["__version__", "similarity_fn_name", "model_type"] {
             config.has(key);
@@ -186,7 +161,7 @@ impl Sentence {
             let Some(prompt) = prompt else {
                 return Err(config.unsupported("default_prompt_name", "`prompts` must have it"));
             };
-            if !count && !prompt.is_empty() {
+            if !pooled && !prompt.is_empty() {
                 let can = "a prompt whose tokens are not pooled (`include_prompt` false) is not \
                            supported; set it to null";
                 return Err(config.unsupported("default_prompt_name", can));
@@ -195,6 +170,36 @@ impl Sentence {
         }
         config.finish()
     }
+}
+
+/// Reads `modules.json`: the folder of the pooling, and whether its vector gets length 1.
+fn modules(place: &str, bytes: &[u8]) -> Result<(String, bool)> {
+    let wrong = |found: String, remedy: &str| Error::input(place, found, remedy);
+    let modules: Vec<Module> = serde_json::from_slice(bytes).map_err(|why| {
+        wrong(why.to_string(), "give the model's own modules.json, or take it away")
+    })?;
+    let kinds: Vec<&str> = modules.iter().map(Module::kind).collect();
+    let normalize = match kinds[..] {
+        ["Transformer", "Pooling"] => false,
+        ["Transformer", "Pooling", "Normalize"] => true,
+        _ => {
+            let found = format!("its modules are {}", kinds.join(", "));
+            let can = "Transformer, Pooling and then Normalize or nothing are supported; take \
+                       modules.json away for the model alone";
+            return Err(wrong(found, can));
+        }
+    };
+    if !modules[0].path.is_empty() {
+        let found = format!("the model lies in its folder `{}`", modules[0].path);
+        return Err(wrong(found, "move that folder's files beside modules.json"));
+    }
+    let folder = &modules[1].path;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if folder.is_empty() || !folder.chars().all(is_plain) {
+        let found = format!("its pooling lies in `{folder}`");
+        return Err(wrong(found, "give a folder beside it, such as 1_Pooling"));
+    }
+    Ok((folder.clone(), normalize))
 }
 
 #[cfg(test)]

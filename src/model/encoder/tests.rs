@@ -3,7 +3,7 @@
 use super::{Options, Pooling, Sentence, build, pool};
 use crate::graph::weight::{Operand, Storage};
 use crate::graph::{DataType, Function, Sizes, TensorType};
-use crate::model::architectures::{self, Model};
+use crate::model::architectures::{Architecture, Model};
 use crate::model::config::Config;
 use crate::model::emit::{Emitter, Style, Weights};
 use crate::model::parameters::{Checkpoint, Parameter};
@@ -82,8 +82,9 @@ fn model(config: &str) -> (Vec<Parameter>, Model) {
     let config = Config::parse("config.json", config.as_bytes()).unwrap();
     let model_type = config.model_type().unwrap();
     let mut checkpoint = Checkpoint::new([]);
-    let model = architectures::describe(model_type, &config, &mut checkpoint, None);
-    (checkpoint.asked().to_vec(), model.unwrap().unwrap())
+    let architecture = Architecture::find(model_type).unwrap();
+    let model = architecture.describe(&config, &mut checkpoint, None, None).unwrap();
+    (checkpoint.asked().to_vec(), model)
 }
 
 /// Outputs for three tokens.
@@ -177,8 +178,8 @@ fn keys_and_weights_that_do_not_fit_are_told() {
         let config = Config::parse("config.json", config.as_bytes()).unwrap();
         let model_type = config.model_type().unwrap();
         let mut checkpoint = Checkpoint::new([]);
-        let model = architectures::describe(model_type, &config, &mut checkpoint, None);
-        model.unwrap().unwrap_err().to_string()
+        let architecture = Architecture::find(model_type).unwrap();
+        architecture.describe(&config, &mut checkpoint, None, None).unwrap_err().to_string()
     };
     let bert = r#"{"model_type": "bert", "hidden_size": 4, "intermediate_size": 6,
         "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 8}"#;
@@ -207,7 +208,8 @@ fn keys_and_weights_that_do_not_fit_are_told() {
     let shapes = [("cls.predictions.bias", &[8][..]), ("qa_outputs.bias", &[2][..])];
     let mut checkpoint = Checkpoint::new(shapes);
     let model_type = config.model_type().unwrap();
-    architectures::describe(model_type, &config, &mut checkpoint, None).unwrap().unwrap();
+    let architecture = Architecture::find(model_type).unwrap();
+    architecture.describe(&config, &mut checkpoint, None, None).unwrap();
     let told = checkpoint.finish("config.json").unwrap_err().to_string();
     assert!(told.contains("`bert.embeddings.LayerNorm.weight` [4] is missing"), "{told}");
     assert!(told.contains("`qa_outputs.bias` [2] is left over"), "{told}");

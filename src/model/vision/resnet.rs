@@ -1,6 +1,7 @@
 //! Residual convolutions: a stem, stages of blocks, and the mean over all places.
 //!
-//! A block is `activation(shortcut(x) + layers(x))`. Batch norms are folded into the convolutions in
+//! A block is `activation(shortcut(x) + layers(x))`, with ReLU between its layers whatever the activation
+//! is: transformers hands the configured one to the stem and to sums only. Batch norms are folded into the convolutions in
 //! front of them. Source: arXiv 1512.03385, and version 1.5 of its bottleneck, where the 3 × 3
 //! convolution has the stride.
 
@@ -19,7 +20,7 @@ pub struct Resnet {
     pub stem: Conv,
     /// Blocks, stage by stage.
     pub stages: Vec<Vec<Block>>,
-    /// Behind every convolution but a block's last, and behind every sum.
+    /// Behind the stem, and behind every sum.
     pub activation: Activation,
 }
 
@@ -28,7 +29,7 @@ pub struct Resnet {
 pub struct Block {
     /// What is added where the block changes the shape; without, the input.
     pub shortcut: Option<Conv>,
-    /// One after the other, with activations between them.
+    /// One after the other, with ReLU between them.
     pub layers: Vec<Conv>,
 }
 
@@ -101,12 +102,8 @@ impl Resnet {
         let mut y = x;
         for (number, layer) in block.layers.iter().enumerate() {
             if number > 0 {
-                y = blocks::activation(
-                    e,
-                    &format!("layers_{}_active", number - 1),
-                    y,
-                    self.activation,
-                )?;
+                let name = format!("layers_{}_active", number - 1);
+                y = blocks::activation(e, &name, y, Activation::Relu)?;
             }
             y = blocks::conv(e, &format!("layers_{number}"), y, layer)?;
         }

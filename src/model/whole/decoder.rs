@@ -2,7 +2,7 @@
 
 use super::super::decoder::{self, Decoder, Names};
 use super::super::emit::Weights;
-use super::{Built, CONTEXT, ENDS, MODEL_TYPE, Whole, style, suited};
+use super::{Built, CONTEXT, ENDS, Whole, style, suited};
 use crate::graph::DataType;
 use crate::plan::{FeatureNames, Kv, ModelOptions, Options, PrefillLogits, Unit};
 use crate::target::Target;
@@ -19,26 +19,14 @@ impl Whole {
         options: &Options,
         float: DataType,
     ) -> Result<Built> {
-        let mut notes = Vec::new();
-        let asked = options.model.context;
-        let context = asked.unwrap_or(decoder.longest.min(ModelOptions::LONGEST));
-        if context > decoder.longest {
-            notes.push(format!(
-                "--context {context} is beyond the {} tokens that the model was trained for",
-                decoder.longest
-            ));
-        } else if asked.is_none() && context < decoder.longest {
-            notes.push(format!(
-                "the package takes texts up to {context} tokens, the model up to {}; --context N \
-                 chooses",
-                decoder.longest
-            ));
-        }
+        let context = decoder.context;
+        let mut notes = about_context(decoder, options);
         let style = style(options, float)?;
         let kv = caches(options, float)?;
         let names = names(options, kv, context)?;
         let is_ranged = kv.is_some() && names.position.is_none();
-        let prefill_chunk = options.model.prefill_chunk.min(context / 2).max(1);
+        let asked = options.model.prefill_chunk.filter(|_| kv.is_some() && !is_ranged);
+        let prefill_chunk = asked.unwrap_or((context / 2).clamp(1, ModelOptions::CHUNK));
         let built = decoder::Options {
             style,
             float,
@@ -56,7 +44,6 @@ impl Whole {
         for program in &mut programs {
             let about = &mut program.metadata.user;
             about.insert(ENDS.into(), ends.join(","));
-            about.insert(MODEL_TYPE.into(), self.model_type.clone());
             about.insert(CONTEXT.into(), context.to_string());
             if let (FeatureNames::SwiftTransformers, Some(hub)) = (options.model.names, &self.hub) {
                 about.insert(EXPORTERS_NAME.into(), hub.clone());
@@ -88,6 +75,30 @@ impl Whole {
         );
         Ok(Built { programs, words, notes })
     }
+}
+
+/// What to know of the longest text.
+fn about_context(decoder: &Decoder, options: &Options) -> Vec<String> {
+    let (context, longest) = (decoder.context, decoder.longest);
+    let mut notes = Vec::new();
+    if context > longest {
+        notes.push(format!(
+            "--context {context} is beyond the {longest} tokens that the model was trained for"
+        ));
+    } else if options.model.context.is_none() && context < longest {
+        notes.push(format!(
+            "the package takes texts up to {context} tokens, the model up to {longest}; --context N \
+             chooses"
+        ));
+    }
+    if let Some(short) = decoder.ropes.iter().find_map(|rope| rope.short_up_to) {
+        notes.push(format!(
+            "--context {context} is beyond {short} tokens: texts of any length turn by LongRoPE's \
+             factors for long ones, while the model itself has others up to {short} tokens; \
+             --context {short} takes those"
+        ));
+    }
+    notes
 }
 
 /// What features are called: Hugging Face's Swift runtime loads only some forms.

@@ -86,7 +86,8 @@ impl Host {
             context: options.context,
             rotations: decoder.turned().map(rotation).collect(),
             caches: banks::forms(decoder, options).into_iter().map(bank).collect(),
-            last: options.last_row.then(|| options.names.last.into()),
+            last: (options.last_row && options.prefill_chunk > 1)
+                .then(|| options.names.last.into()),
         }
     }
 
