@@ -278,7 +278,7 @@ fn unusable_weights_are_named_with_their_place_and_a_remedy() {
     let t = Tensor::new(FloatType::F32, &[1, 3], &[1.0, -70000.0, 1e9]);
     let q = Quantizer::new(t.weights(), scheme(LinearGranularity::Channel { axis: 0 }), Clip::None);
     let error = q.unwrap().encode(0..1, &mut [0; 3]).expect_err("beyond FP16");
-    insta::assert_snapshot!(error, @"tensor `w`, element 1: -70000 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^w$=float32'");
+    insta::assert_snapshot!(error, @"tensor `w`, element 1: -70000 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^w$=float32', or a whole model, which has one type, with --scheme float32");
 }
 
 /// The least Σe² over 512 shrunk ranges of one segment, symmetric, each tried on every weight.

@@ -481,7 +481,7 @@ fn numbers_beyond_half_precision_are_found_in_tensors_that_stay_float() {
         ("near", Dtype::F32, &[2], [65503.0f32, -65504.0].map(f32::to_le_bytes).concat()),
     ]);
     let error = Run::new(&path, &options("linear-int8")).err().unwrap().to_string();
-    insta::assert_snapshot!(error, @"tensor `norm`, element 1: 65505 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^norm$=float32'");
+    insta::assert_snapshot!(error, @"tensor `norm`, element 1: 65505 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^norm$=float32', or a whole model, which has one type, with --scheme float32");
     let rules = vec![Rule::parse("norm=float32").unwrap()];
     let run = Run::new(&path, &Options { rules, ..options("linear-int8") }).unwrap();
     assert_eq!(run.values("norm"), [1.0, 65505.0, 1e9]);

@@ -129,7 +129,7 @@ fn steps_of_a_text_are_those_that_a_session_feeds() {
     let dir = tempfile::tempdir().unwrap();
     let of = |unit, kv| ModelOptions {
         context: Some(24),
-        prefill_chunk: 8,
+        prefill_chunk: Some(8),
         unit,
         kv: Some(kv),
         ..ModelOptions::default()

@@ -14,8 +14,8 @@ fn decoder() -> Decoder {
     let config = r#"{"model_type": "llama", "hidden_size": 2, "intermediate_size": 2, "vocab_size": 2,
         "num_hidden_layers": 1, "num_attention_heads": 1}"#;
     let config = Config::parse("config.json", config.as_bytes()).unwrap();
-    let llama = Architecture::find("llama").unwrap();
-    let model = llama.describe(&config, &mut Checkpoint::new([]), None, None).unwrap();
+    let architecture = Architecture::find(config.model_type().unwrap()).unwrap();
+    let model = architecture.describe(&config, &mut Checkpoint::new([]), None, None).unwrap();
     let Model::Decoder(decoder) = model else { panic!("no decoder") };
     *decoder
 }

@@ -339,8 +339,8 @@ fn weights_that_fp16_cannot_hold_are_named() {
     for scheme in schemes {
         insta::allow_duplicates! {
             insta::assert_snapshot!(error(FloatType::F16, f32::INFINITY, scheme), @"tensor `h.0.w`, element 5001: inf is not a finite number; repair the checkpoint, or leave this tensor in float with --non-finite keep");
-            insta::assert_snapshot!(error(FloatType::BF16, 65536.0, scheme), @"tensor `h.0.w`, element 5001: 65536 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^h.0.w$=float32'");
-            insta::assert_snapshot!(error(FloatType::F32, -65505.0, scheme), @"tensor `h.0.w`, element 5001: -65505 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^h.0.w$=float32'");
+            insta::assert_snapshot!(error(FloatType::BF16, 65536.0, scheme), @"tensor `h.0.w`, element 5001: 65536 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^h.0.w$=float32', or a whole model, which has one type, with --scheme float32");
+            insta::assert_snapshot!(error(FloatType::F32, -65505.0, scheme), @"tensor `h.0.w`, element 5001: -65505 is beyond FP16's largest number, 65504; keep this tensor in FP32 with --rule '^h.0.w$=float32', or a whole model, which has one type, with --scheme float32");
         }
     }
 }
