@@ -67,8 +67,9 @@ mod tests {
     fn ranges_are_met_in_the_middle_and_at_both_ends() {
         let range = |low, high| SizeRange { low, default: low, high };
         let one = range(1, 1);
+        type Case<'a> = (&'a str, Vec<SizeRange>, [&'a [usize]; 4]);
         #[rustfmt::skip]
-        let cases: Vec<(&str, Vec<SizeRange>, [&[usize]; 4])> = vec![
+        let cases: Vec<Case<'_>> = vec![
             ("a text",             vec![one, range(1, 512)],              [&[1, 33], &[1, 64], &[1, 2], &[1, 33]]),
             ("a short one",        vec![one, range(1, 5)],                [&[1, 3], &[1, 5], &[1, 2], &[1, 3]]),
             ("an image",           vec![one, range(3, 3), range(32, 1024), range(32, 1024)],
