@@ -65,9 +65,12 @@ impl Source {
         let unreadable = |source| Error::io("read", package.model.display().to_string(), source);
         let model = std::fs::read(&package.model).map_err(unreadable)?;
         let stem = package.dir.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // Blob files go by their real paths; what they are called in the folder follows from its own.
+        let dir = package.dir.canonicalize();
+        let dir = dir.map_err(|e| Error::io("read", package.dir.display().to_string(), e))?;
         let mut source = Self {
             stem,
-            folder: package.dir.parent().unwrap_or(Path::new(".")).to_owned(),
+            folder: dir.parent().unwrap_or(Path::new("/")).to_owned(),
             files,
             tensors,
             by_name: HashMap::new(),
