@@ -85,7 +85,7 @@ pub(crate) struct Global {
     /// Print one JSON document for machines instead of tables
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print errors only
+    /// Print errors and warnings only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Threads to work on; the bytes are the same on any number [default: one a core]

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
+use twolane::text::printable;
 use twolane::{Error, Result};
 
 /// The largest file of rules.
@@ -25,6 +26,9 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
+    if is_package(input) {
+        refuse_of_models(args)?;
+    }
     let job = pipeline::prepare(input, &options(args)?)?;
     if args.dry_run {
         match global.json {
@@ -35,6 +39,9 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
     }
     interrupt::abandon_on_signal(job.folder())?;
     let report = job.run(&screen::Bar::new(global.quiet))?;
+    if global.quiet {
+        report.warnings.iter().for_each(|warning| eprintln!("warning: {}", printable(warning)));
+    }
     if global.json {
         screen::write(report.to_json().as_bytes())?;
     } else if !global.quiet {
@@ -42,6 +49,29 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         screen::write((report.to_text(screen::width()) + &wrote).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses beside a package, whose graph stays, what would choose the graph of a model.
+fn refuse_of_models(args: &Convert) -> Result<()> {
+    let given = [
+        ("--context", args.context.is_some()),
+        ("--prefill-chunk", args.prefill_chunk.is_some()),
+        ("--prefill-logits", args.prefill_logits.is_some()),
+        ("--unit", args.unit.is_some()),
+        ("--kv", args.kv.is_some()),
+        ("--argmax", args.argmax),
+        ("--names", args.names.is_some()),
+        ("--layer-package", args.layer_package),
+        ("--layers", args.layers.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
+    match given.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "{}: a package is compressed as it is; leave it out, or convert the model's own folder",
+            given.join(", ")
+        ))),
+    }
 }
 
 /// The words, resolved.

@@ -36,6 +36,11 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
     };
     let mut found = validate(&options, &screen::Bar::new(global.quiet))?;
     found.judge(&limits);
+    if limits.is_empty() && !global.json && !global.quiet {
+        eprintln!(
+            "no limit was given: figures are for you to judge (--min-cosine, --min-sqnr, --max-kl)"
+        );
+    }
     if args.save {
         let place = match Package::is_in_chunks(&args.package) {
             true => args.package.join(FILE),

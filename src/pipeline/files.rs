@@ -9,6 +9,7 @@ use super::sink::{Content, Sink};
 use crate::formats::metal_blob;
 use crate::graph::weight::{Bytes, Operand, Part, Storage};
 use crate::layout::{self, Lanes};
+use crate::model::MODEL_TYPE;
 use crate::plan::{Output, Plan, PlannedOutput, PlannedTensor};
 use crate::scheme::{Float, Scheme};
 use crate::source::Source;
@@ -132,9 +133,17 @@ pub(super) fn lay_out(source: &Source, plan: &mut Plan, subject: &Subject) -> Re
             Output::Golden => require_package(plan)?,
         }
     }
-    if let Subject::Whole(whole) = subject {
+    let more = match subject {
+        Subject::Whole(whole) => Some(whole.files()),
+        // A whole model keeps its tokenizer when it is compressed.
+        Subject::Program { program, .. } => {
+            program.metadata.user.contains_key(MODEL_TYPE).then_some(&[][..])
+        }
+        Subject::Layers => None,
+    };
+    if let Some(more) = more {
         let kind = plan.options.outputs.first().copied().unwrap_or(Output::Mlpackage);
-        files.beside = beside::add(&mut files, kind, source.folder(), whole.files())?;
+        files.beside = beside::add(&mut files, kind, source.folder(), more)?;
     }
     plan.outputs = files.outputs();
     Ok(files)

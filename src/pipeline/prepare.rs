@@ -217,6 +217,7 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
         if options.keep_target {
             options.target = package.target.max(Target::Ios16);
         }
+        refuse_older_target(&package, options.target)?;
         let (mut source, mut constants) = Source::of_package(&package)?;
         let warnings = leave_compressed(&mut source, &mut constants, &options)?;
         let roles = constants.iter().map(|constant| Some(constant.role.clone())).collect();
@@ -281,10 +282,24 @@ fn leave_compressed(
     Ok(told.into_iter().collect())
 }
 
-/// Whether a path is an .mlpackage rather than a checkpoint.
+/// Refuses a target that lacks what a package's operations need.
+fn refuse_older_target(package: &Package, target: Target) -> Result<()> {
+    let functions = package.program.functions.values();
+    let found = functions.flat_map(|function| function.check(target)).next();
+    match found {
+        Some(finding) if target < package.target => Err(Error::Usage(format!(
+            "--target {target}: the package is for {} and needs it: {finding}; leave --target out",
+            package.target
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a path is an .mlpackage, or an output folder with one, rather than a checkpoint.
 pub fn is_package(path: &Path) -> bool {
     let named = path.extension().is_some_and(|ending| ending == "mlpackage");
-    path.is_dir() && (named || path.join(mlpackage::MANIFEST_PATH).is_file())
+    let is_output = || path.join(REPORT).is_file() && Package::is_in(path);
+    path.is_dir() && (named || path.join(mlpackage::MANIFEST_PATH).is_file() || is_output())
 }
 
 /// The model that a `config.json` beside the weights describes, unless its layers alone are wanted. What

@@ -16,6 +16,7 @@
 
 use super::fit::{fit, turn};
 use super::{Header, Options, Output, PlannedTensor, Rule};
+use crate::graph::Role;
 use crate::graph::lower::supports;
 use crate::graph::weight::Storage;
 use crate::scheme::{Float, Scheme};
@@ -165,6 +166,11 @@ fn settle(
         format!("rank {}: codes need rows and columns", header.shape.len())
     } else {
         match requested {
+            Some(Scheme::Linear(_) | Scheme::Palette(_)) if is_batched(header) => {
+                "a product of its matrices one by one, whose outputs lie along no axis that scales or \
+                 tables can follow"
+                    .into()
+            }
             Some(scheme @ (Scheme::Linear(_) | Scheme::Palette(_))) => {
                 let second = header.role.as_ref().is_some_and(|role| role.outputs_second);
                 let (scheme, mut turned) = if second { turn(scheme) } else { (scheme, vec![]) };
@@ -173,6 +179,9 @@ fn settle(
                 let mut notes = turned;
                 notes.extend(outgrown(scheme, header));
                 return (Some(scheme), notes);
+            }
+            Some(Scheme::Float(asked)) if asked != float => {
+                format!("a constant of a package keeps its type, whatever {} says", Scheme::Float(asked))
             }
             Some(Scheme::Float(_)) => {
                 let whose = if *rule == Chosen::Default { "--scheme" } else { "the rule" };
@@ -184,6 +193,14 @@ fn settle(
     };
     let scheme = Scheme::Float(float);
     (Some(scheme), vec![format!("left in {scheme}: {why}")])
+}
+
+/// Whether it holds a matrix for each of several products, as those of experts: outputs along its last
+/// axis or the one before, where scales for each output would be shared by all matrices or run along the
+/// reduction.
+fn is_batched(header: &Header) -> bool {
+    let multiplied = |role: &Role| role.operations.contains("matmul");
+    header.shape.len() > 2 && header.role.as_ref().is_some_and(multiplied)
 }
 
 /// Why it is no weight of an operation.

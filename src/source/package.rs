@@ -66,6 +66,13 @@ fn unknown_fields(fields: Vec<String>) -> Vec<Finding> {
 /// What would do, where a path leads to no package.
 const NAME_A_PACKAGE: &str = "name an .mlpackage, or an output folder of quantize";
 
+impl Package {
+    /// Whether a path leads to a package, or to a folder with one.
+    pub fn is_in(path: &Path) -> bool {
+        locate(path).is_ok()
+    }
+}
+
 /// The package that `path` means.
 fn locate(path: &Path) -> Result<PathBuf> {
     if path.join(mlpackage::MANIFEST_PATH).is_file() {

@@ -133,6 +133,9 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
             return Err(Error::Usage(format!("--logits {name}: no function has such an output")));
         }
     }
+    if options.text.is_some() {
+        text::language_model(program)?;
+    }
     let words = input_words(options, &golden, &file, functions.len());
     let mut found = Validation::new(last_name(&package.dir), words);
     let golden_name = || golden.as_ref().map(|golden| last_name(&golden.path));

@@ -54,6 +54,14 @@ impl Likelihood {
     }
 }
 
+/// The function of a language model that returns the most logits.
+///
+/// # Errors
+/// [`Error::Usage`] for a package that is none.
+pub(super) fn language_model(program: &Program) -> Result<(&str, &Function)> {
+    widest(program).ok_or_else(|| Error::Usage("--text: the package is no language model".into()))
+}
+
 /// Feeds the text to the package, or to the packages of a model in chunks, in their order, and to its source if there is one.
 ///
 /// # Errors
@@ -67,9 +75,8 @@ pub(super) fn check<'p>(
     progress: &dyn Progress,
 ) -> Result<TextCheck> {
     // Of a model in chunks the last returns logits.
-    let Some((name, _)) = programs.last().and_then(|program| widest(program)) else {
-        return Err(Error::Usage("--text: the package is no language model".into()));
-    };
+    let last = programs.last().ok_or_else(|| Error::bug("a text", "for no package"))?;
+    let (name, _) = language_model(last)?;
     let function = |program: &&'p Program| {
         let function = program.functions.get(name);
         function.ok_or_else(|| Error::Usage(format!("--text: a package has no function `{name}`")))

@@ -1,6 +1,6 @@
 //! Thresholds → failures.
 
-use super::{Figures, NotFinite, OutputCheck, Validation};
+use super::{Figures, NotFinite, OutputCheck, TextCheck, Validation};
 use crate::text::printable;
 use std::fmt;
 
@@ -77,6 +77,15 @@ impl Validation {
                 failed.push(format!("{place}: {broken} elements are finite on one side only"));
             }
         }
+        if let Some(TextCheck { quantized, source, .. }) = &self.text
+            && !quantized.nll.is_finite()
+        {
+            let theirs = source.map_or("", |source| match source.nll.is_finite() {
+                true => ", the source does",
+                false => ", nor does the source",
+            });
+            failed.push(format!("text: the package predicts no finite likelihood{theirs}"));
+        }
         failed.extend(self.misses(limits));
         self.failed = failed;
     }
@@ -97,7 +106,8 @@ impl Validation {
         for output in &self.outputs {
             let place = place(&output.function, &output.output);
             miss(&place, limits.misses(&output.figures));
-            if let (Some(most), Some(classes)) = (limits.max_kl, output.classes)
+            // A text says more of a model's predictions than drawn tokens do.
+            if let (Some(most), Some(classes), None) = (limits.max_kl, output.classes, &self.text)
                 && !within(classes.kl_mean, most)
             {
                 miss(&place, vec![format!("mean KL {:.3e}, more than {most}", classes.kl_mean)]);
