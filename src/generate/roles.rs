@@ -251,9 +251,19 @@ fn told(function: &Function, host: &Host) -> Option<(Roles, Tokens)> {
         rows(&rotation.sin, pairs)?;
         rotations.push((rotation.clone(), dtype));
     }
+    let mut returned: BTreeMap<&str, &ValueType> = BTreeMap::new();
+    for feature in &function.outputs {
+        let value = function.value(feature.value);
+        returned.insert(&value.name, &value.ty);
+    }
     let mut carried = Vec::new();
     for (input, output) in host.caches.iter().flat_map(|bank| &bank.carried) {
         let (dtype, shape) = inputs.remove(input)?;
+        // Each input has an output of its own, which can be fed in its place.
+        let ty = returned.remove(output.as_str())?.tensor()?;
+        if ty.dtype != dtype || ty.shape().as_ref() != Some(&shape) {
+            return None;
+        }
         carried.push(Carried { input: input.clone(), output: output.clone(), dtype, shape });
     }
     let last = host.last.as_ref().and_then(|name| {

@@ -1,8 +1,9 @@
 //! Parts of functions by themselves.
 
 use super::Decoder;
+use super::ane::{HOST, Host};
 use super::build::only;
-use crate::graph::{DataType, Sizes, TensorType};
+use crate::graph::{DataType, Program, Sizes, TensorType};
 use crate::model::architectures::{Architecture, Model};
 use crate::model::config::Config;
 use crate::model::emit::{Emitter, Style, Weights};
@@ -46,4 +47,24 @@ fn the_row_asked_for_is_whole_beside_rows_that_overflowed() {
     let outputs = reference.evaluate(&function, &inputs, &mut Tensors::new(), &mut |_| Ok(()));
     let y: Vec<f32> = outputs.unwrap()["last"].as_float().unwrap().iter().copied().collect();
     assert_eq!(y, [2.0, 4.0]);
+}
+
+#[test]
+fn caches_that_hold_less_than_a_token_sees_are_refused() {
+    let of = |context: usize, length: usize, window: Option<usize>| {
+        let bank = serde_json::json!({"window": window, "length": length, "mask": "m", "update": "u",
+            "carried": {}});
+        let host = serde_json::json!({"context": context, "rotations": [], "caches": [bank]});
+        let mut program = Program::default();
+        program.metadata.user.insert(HOST.into(), host.to_string());
+        Host::of(&program).map(|host| host.is_some())
+    };
+    assert!(of(256, 256, None).unwrap() && of(256, 40, Some(32)).unwrap());
+    assert!(of(16, 16, Some(32)).unwrap(), "a text is never longer");
+    for (context, length, window) in
+        [(256, 255, None), (256, 0, None), (256, 31, Some(32)), (256, 40, Some(0)), (0, 8, None)]
+    {
+        let words = of(context, length, window).unwrap_err().to_string();
+        assert!(words.contains("fewer columns than a token sees"), "{words}");
+    }
 }

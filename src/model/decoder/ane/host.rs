@@ -101,8 +101,13 @@ impl Host {
             let found = format!("its metadata `{HOST}` cannot be read: {why}");
             Error::input("the package", found, "convert the model again")
         })?;
-        if host.caches.iter().any(|bank| bank.length == 0 || bank.window == Some(0)) {
-            let found = format!("its metadata `{HOST}` has a cache without columns");
+        // A cache holds what its tokens see: the window, or the whole text.
+        let seen =
+            |bank: &Bank| bank.window.map_or(host.context, |window| window.min(host.context));
+        if host.caches.iter().any(|bank| seen(bank) == 0 || bank.length < seen(bank)) {
+            let found = format!(
+                "its metadata `{HOST}` has a cache with fewer columns than a token sees, or none"
+            );
             return Err(Error::input("the package", found, "convert the model again"));
         }
         Ok(Some(host))
