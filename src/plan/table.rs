@@ -6,8 +6,8 @@ use crate::text::{Column, Left, Table, exact_size, grouped, left, printable, sha
 use std::fmt::Write;
 
 impl Plan {
-    /// A table of the tensors to quantize, one of the others, the outputs with their exact sizes, totals and warnings. Names and
-    /// notes are shortened to fit `width` columns, if there is a terminal.
+    /// A table of the tensors to quantize, one of the others, the outputs with their exact sizes, totals
+    /// and warnings. Names and notes are shortened to fit `width` columns, if there is a terminal.
     pub fn to_text(&self, width: Option<usize>) -> String {
         let mut table = Table::new(vec![
             Column::left("tensor").shrink_to(32),
@@ -47,14 +47,14 @@ impl Plan {
         if let Some(model) = &self.model {
             let _ = writeln!(out, "model: {}", printable(model));
         }
-        out.push_str(&self.totals());
+        out.push_str(&self.totals(width));
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
         }
         out
     }
 
-    fn totals(&self) -> String {
+    fn totals(&self, width: Option<usize>) -> String {
         let sum = |of: fn(&PlannedTensor) -> u64| {
             self.tensors.iter().map(of).fold(0, u64::saturating_add)
         };
@@ -73,9 +73,9 @@ impl Plan {
         if !self.outputs.is_empty() {
             let mut table = Table::new(vec![
                 Column::left("output"),
-                Column::left("file"),
+                Column::left("file").shrink_to(16),
                 Column::right("bytes"),
-                Column::right(""),
+                Column::right("").optional(),
             ]);
             for output in &self.outputs {
                 let cells = [
@@ -89,7 +89,7 @@ impl Plan {
             let total = self.outputs.iter().map(|o| o.bytes).fold(0, u64::saturating_add);
             table.row(vec!["total".into(), String::new(), grouped(total), size(total)]);
             out.push('\n');
-            out.push_str(&table.render(None));
+            out.push_str(&table.render(width));
         }
         if self.peak_memory_bytes > 0 {
             let _ = writeln!(out, "peak memory, estimated: {}", exact_size(self.peak_memory_bytes));
