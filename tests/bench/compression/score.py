@@ -100,6 +100,10 @@ def lost(before, after):
     return weights, changed
 
 
+# What a package says of its own making, which compressing adds to.
+PROVENANCE = ("twolane.version", "twolane.options", "twolane.sources")
+
+
 def specification(package):
     """The package's model, read without coremltools' loader, which rewrites the manifest."""
     with open(os.path.join(package, "Data", "com.apple.CoreML", "model.mlmodel"), "rb") as file:
@@ -113,7 +117,8 @@ def features(spec):
         if field.name == "metadata":
             for part, text in value.ListFields():
                 if part.name == "userDefined":
-                    found.update((f"metadata {k}", v.encode()) for k, v in text.items())
+                    kept = ((k, v) for k, v in text.items() if not k.startswith(PROVENANCE))
+                    found.update((f"metadata {k}", v.encode()) for k, v in kept)
                 else:
                     found[f"metadata {part.name}"] = text.encode()
         elif field.is_repeated:
