@@ -36,8 +36,9 @@ pub struct Embedder {
     /// Texts are padded to a multiple of so many tokens.
     stride: usize,
     backend: Box<dyn Backend>,
-    /// The function by the lengths of texts.
+    /// The function by the lengths of texts: all that there were, or of one text the last.
     lengths: BTreeMap<usize, Box<dyn Prepared>>,
+    keeps_lengths: bool,
 }
 
 impl std::fmt::Debug for Embedder {
@@ -73,7 +74,17 @@ impl Embedder {
             ));
         };
         let (function, lengths) = (function.clone(), BTreeMap::new());
-        Ok(Self { function, vector, context, stride, backend, lengths })
+        Ok(Self { function, vector, context, stride, backend, lengths, keeps_lengths: true })
+    }
+
+    /// The same for texts as long as they are, where the function takes any length: for those who look
+    /// inside. It is prepared anew for each other length, and the last is kept.
+    pub fn unpadded(self) -> Self {
+        let value = |feature: &Feature| self.function.value(feature.value);
+        let mut ids = self.function.inputs.iter().filter(|feature| value(feature).name == IDS);
+        let is_any = ids.next().is_some_and(|ids| matches!(ids.sizes, Sizes::Ranges(_)));
+        let stride = if is_any { 1 } else { self.stride };
+        Self { stride, keeps_lengths: false, ..self }
     }
 
     /// How long a text may be, in tokens.
@@ -119,14 +130,18 @@ impl Embedder {
             (name, tensor)
         };
         let inputs: Tensors = self.function.inputs.iter().map(one).collect();
-        let prepared = match self.lengths.entry(length) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
-                let shapes = inputs.keys().map(|name| (name.clone(), vec![1, length]));
-                let shapes: Shapes = shapes.collect();
-                new.insert(self.backend.prepare(&self.function, &shapes)?)
+        if !self.lengths.contains_key(&length) {
+            let shapes = inputs.keys().map(|name| (name.clone(), vec![1, length]));
+            let shapes: Shapes = shapes.collect();
+            let prepared = self.backend.prepare(&self.function, &shapes)?;
+            // Not before: they may share their weights.
+            if !self.keeps_lengths {
+                self.lengths.clear();
             }
-        };
+            self.lengths.insert(length, prepared);
+        }
+        let prepared = self.lengths.get_mut(&length);
+        let prepared = prepared.ok_or_else(|| Error::bug(self.vector, "nothing is prepared"))?;
         let mut outputs = Tensors::new();
         prepared.run(&inputs, &mut Tensors::new(), &mut outputs)?;
         let vector = outputs.get(self.vector).and_then(Tensor::as_float);

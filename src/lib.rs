@@ -9,10 +9,12 @@
 //! | | [`generate`] | text from a language model, token by token |
 //! | | [`embed`] | texts as vectors |
 //! | | [`execute`] | functions of a package on inputs from a file, or on drawn ones |
+//! | | [`watch`] | a package on data, its activations counted |
 //! | rooms | [`source`] | one file, a folder or an index of shards, or a package, mapped and checked |
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
+//! | | [`calibrate`] | activations, counted exactly → INT8 ranges |
 //! | | [`report`] | what a run did: `report.json`, tables, plots |
 //! | | [`runtime`] | functions evaluated on any machine: the definition, and the same numbers fast |
 //! | values | [`scheme`] | how one tensor is stored: parsed, printed, compared |
@@ -28,6 +30,7 @@
 //!
 //! The words of the command line live in the binary, `quantize`.
 
+pub mod calibrate;
 pub mod embed;
 mod error;
 pub mod execute;
@@ -49,6 +52,7 @@ pub mod target;
 pub mod tensor;
 pub mod text;
 pub mod validate;
+pub mod watch;
 
 pub use error::{Error, Result};
 pub use twolane_formats as formats;

@@ -2,6 +2,8 @@
 
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "model_cli/calibrate.rs"]
+mod calibrate;
 
 use bench::Bench;
 use sha2::Digest;

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
+use twolane::calibrate::{Observer, Symmetry};
 use twolane::execute::Engine;
 use twolane::plan::{FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit};
 use twolane::runtime::Mode;
@@ -27,6 +28,8 @@ Examples:
       what a language model makes of it
   quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten'
       an encoder's vectors, and how near they are
+  quantize calibrate model-float16/ texts.txt --out model.calibration.safetensors
+      what its activations are: counts, and the INT8 ranges that follow
   quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
       a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
@@ -62,7 +65,8 @@ interrupted (nothing is left behind)";
     override_usage = "quantize [OPTIONS] INPUT\n       quantize inspect [OPTIONS] PATH\n       \
                       quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE\n       \
                       quantize generate [OPTIONS] PACKAGE\n       \
-                      quantize embed [OPTIONS] PACKAGE",
+                      quantize embed [OPTIONS] PACKAGE\n       \
+                      quantize calibrate [OPTIONS] PACKAGE DATA --out FILE",
     after_help = "See `quantize --help` for schemes and examples",
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
@@ -209,6 +213,8 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Turn texts into vectors with an encoder's package, on this machine
     Embed(Embed),
+    /// Count a package's activations on data, and show the INT8 ranges that follow
+    Calibrate(Calibrate),
     /// Print a shell's completion script
     #[command(hide = true)]
     Completions {
@@ -365,6 +371,56 @@ pub(crate) struct Embed {
     /// Who evaluates: cpu or reference [default: cpu]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) on: Option<Engine>,
+}
+
+/// Activations, counted.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "quantize calibrate [OPTIONS] PACKAGE DATA --out FILE\n       \
+                      quantize calibrate [OPTIONS] --merge FILE... [--out FILE]",
+    after_help = "\
+Counted are the values that linear, conv, matmul, add, pooling and concat take and give, rounded to
+FP16, while the package runs on the CPU. All counts are integers: files of parts of the data, merged,
+are the file of the whole.
+
+DATA is a text file, for which the tokenizer.json beside the package is needed: an encoder is fed
+each line, a language model windows of its context. Or it is a .safetensors file of the function's
+inputs, with samples along the first axis.
+
+Shown, worst first, is each value's range, and what INT8 codes on it cost: `dB` is 10 log10(signal / squared
+error), of a symmetric grid and of an asymmetric one; `clipped` is the share of numbers outside;
+`columns` is how much larger the largest column is than the median one (root mean square), for
+values that meet a weight.
+
+Examples:
+  quantize calibrate minilm-float16/ sentences.txt --out minilm.calibration.safetensors
+  quantize calibrate digits.mlpackage images.safetensors --function fc1_weight --out fc1.safetensors
+  quantize calibrate --merge part1.safetensors part2.safetensors --out whole.safetensors
+  quantize calibrate --merge whole.safetensors --observer percentile:99.99 --json"
+)]
+pub(crate) struct Calibrate {
+    /// A package, or an output folder of quantize; best one in float
+    #[arg(required_unless_present = "merge")]
+    pub(crate) package: Option<PathBuf>,
+    /// A text file, or a .safetensors file of named inputs
+    #[arg(required_unless_present = "merge")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the counts go
+    #[arg(short, long, value_name = "FILE", required_unless_present = "merge")]
+    pub(crate) out: Option<PathBuf>,
+    /// Merge the counts of one model on several data; of a single file, show them
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["package", "data", "function"])]
+    pub(crate) merge: Vec<PathBuf>,
+    /// The function that takes the rows of a .safetensors file [default: the package's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// How ranges are chosen: mse (least squared error), min-max, moving-average (mean of the samples'
+    /// extremes), percentile:99.99 of |x|, or entropy [default: mse]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) observer: Option<Observer>,
+    /// Whose ranges and clipped share are shown: symmetric or asymmetric [default: symmetric]
+    #[arg(long, value_name = "GRID")]
+    pub(crate) grid: Option<Symmetry>,
 }
 
 /// Token ids with commas between.

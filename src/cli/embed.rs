@@ -59,17 +59,11 @@ fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result
     let mut texts = Vec::new();
     if !given.is_empty() {
         let tokenizer = tokenizer::beside(&args.package, ", or give --ids instead of text")?;
-        let about = &package.program.metadata.user;
-        let lower_case = about.get(LOWER_CASE).is_some_and(|value| value == "true");
-        let prompt = about.get(PROMPT).map_or("", String::as_str);
+        let treatment = Treatment::of(package);
         let mut cut = 0;
         for text in given {
-            // As sentence-transformers does.
-            let mut prepared = format!("{prompt}{text}").trim().to_owned();
-            if lower_case {
-                prepared = prepared.to_lowercase();
-            }
-            let (ids, was_cut) = tokenizer::encode_up_to(&tokenizer, &prepared, context)?;
+            let treated = treatment.treated(&text);
+            let (ids, was_cut) = tokenizer::encode_up_to(&tokenizer, &treated, context)?;
             cut += usize::from(was_cut);
             texts.push(Text { text: Some(text), ids });
         }
@@ -83,6 +77,25 @@ fn texts(args: &Embed, package: &Package, context: usize, quiet: bool) -> Result
         return Err(Error::Usage("there is no text to embed; give --text, --file or --ids".into()));
     }
     Ok(texts)
+}
+
+/// What a model's folder does to texts before its tokenizer, as sentence-transformers does.
+pub(super) struct Treatment<'p> {
+    prompt: &'p str,
+    lower_case: bool,
+}
+
+impl<'p> Treatment<'p> {
+    pub(super) fn of(package: &'p Package) -> Self {
+        let about = &package.program.metadata.user;
+        let lower_case = about.get(LOWER_CASE).is_some_and(|value| value == "true");
+        Self { prompt: about.get(PROMPT).map_or("", String::as_str), lower_case }
+    }
+
+    pub(super) fn treated(&self, text: &str) -> String {
+        let treated = format!("{}{text}", self.prompt).trim().to_owned();
+        if self.lower_case { treated.to_lowercase() } else { treated }
+    }
 }
 
 /// The cosine of each text with each, unless there are too many.

@@ -5,7 +5,7 @@ use std::path::Path;
 use twolane::text::distance;
 
 /// What users type; the hidden ones are typed by packagers.
-const SUBCOMMANDS: [&str; 5] = ["inspect", "validate", "run", "generate", "embed"];
+const SUBCOMMANDS: [&str; 6] = ["inspect", "validate", "run", "generate", "embed", "calibrate"];
 
 /// The subcommand that the first word which is no flag looks like, if no such file exists.
 pub(super) fn in_words(words: &[OsString]) -> Option<&'static str> {

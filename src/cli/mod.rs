@@ -1,6 +1,7 @@
 //! The command line: parses words, runs one command, turns its outcome into an exit code.
 
 mod args;
+mod calibrate;
 mod convert;
 mod embed;
 mod exit;
@@ -105,6 +106,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Run(args)) => run::run(&args, &global),
         Some(Command::Generate(args)) => generate::run(&args, &global),
         Some(Command::Embed(args)) => embed::run(&args, &global),
+        Some(Command::Calibrate(args)) => calibrate::run(&args, &global),
         Some(Command::Completions { shell }) => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "quantize", &mut script);
@@ -128,7 +130,7 @@ fn man(of: Option<&str>) -> anyhow::Result<Vec<u8>> {
             Some(sub) => sub.clone(),
             None => {
                 return Err(Error::Usage(format!(
-                    "there is no subcommand `{name}`; use inspect, validate, run, generate or embed"
+                    "there is no subcommand `{name}`; use inspect, validate, run, generate, embed or calibrate"
                 ))
                 .into());
             }

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`Inputs`] | what a function is fed: steps of tensors, and states to begin with |
+//! | [`Rows`] | samples as the rows of tensors, one at a time |
 //! | [`key`] | which input a tensor of a file is meant for |
 //! | `convert` | stored numbers → the type and shape that an input declares |
 //! | `draw` | numbers that depend on names alone |
@@ -18,12 +19,14 @@ mod describe;
 mod draw;
 mod inputs;
 pub mod key;
+mod rows;
 mod run;
 mod sizes;
 mod write;
 
 pub use draw::draw;
 pub use inputs::Inputs;
+pub use rows::Rows;
 pub(crate) use run::shapes;
 pub use run::{Engine, Ran, choose, run};
 pub use write::{Plain, replace_file, write_outputs};

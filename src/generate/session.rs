@@ -33,7 +33,13 @@ enum Form {
     /// A function for any number of tokens over caches, prepared for each step.
     Ranged { links: Vec<Unprepared>, kept: Vec<Kept>, backend: Box<dyn Backend> },
     /// A function that takes a whole text.
-    Whole { links: Vec<Unprepared>, backend: Box<dyn Backend>, lengths: BTreeMap<usize, Vec<Link>> },
+    Whole {
+        links: Vec<Unprepared>,
+        backend: Box<dyn Backend>,
+        lengths: BTreeMap<usize, Vec<Link>>,
+        /// Texts are padded to a multiple of so many tokens.
+        stride: usize,
+    },
 }
 
 /// A function of so many tokens.
@@ -125,7 +131,7 @@ impl Session {
             let links = forms.remove(&tokens).expect("found above");
             let form = match tokens {
                 Tokens::Ranged { .. } => Form::Ranged { links, kept: kept(), backend },
-                _ => Form::Whole { links, backend, lengths: BTreeMap::new() },
+                _ => Form::Whole { links, backend, lengths: BTreeMap::new(), stride: STRIDE },
             };
             let context = tokens.context();
             return Ok(Self { form, context, vocabulary, text: Vec::new() });
@@ -166,6 +172,22 @@ impl Session {
             Form::Steps { functions, .. } => functions.iter().map(rows).max().unwrap_or(0),
             Form::Ranged { .. } | Form::Whole { .. } => self.context,
         }
+    }
+
+    /// The same, padding nothing that a package for whole texts is fed: for those who look inside.
+    pub fn unpadded(mut self) -> Self {
+        if let Form::Whole { stride, .. } = &mut self.form {
+            *stride = 1;
+        }
+        self
+    }
+
+    /// How many of so many tokens one call takes with no padding behind them: all, or as the functions
+    /// over caches are, whose smallest pads what is less.
+    pub fn piece(&self, wanted: usize) -> usize {
+        let Form::Steps { functions, .. } = &self.form else { return wanted };
+        let fitting = functions.iter().map(|step| step.count).filter(|&count| count <= wanted);
+        fitting.max().unwrap_or(wanted)
     }
 
     /// Whether these tokens can follow.
@@ -256,8 +278,8 @@ impl Session {
                     }
                 }
             }
-            Form::Whole { links, backend, lengths } => {
-                let length = self.text.len().next_multiple_of(STRIDE).min(context);
+            Form::Whole { links, backend, lengths, stride } => {
+                let length = self.text.len().next_multiple_of(*stride).min(context);
                 let ready = match lengths.entry(length) {
                     std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                     std::collections::btree_map::Entry::Vacant(new) => {

@@ -1,0 +1,238 @@
+//! The file: safetensors, with the names in its metadata.
+//!
+//! Of each value `V`:
+//!
+//! | tensor | what it holds |
+//! |---|---|
+//! | `V.codes` U16 `[n]` | the FP16 numbers that occurred, as bits, ascending |
+//! | `V.counts` U64 `[n]` | how often |
+//! | `V.extremes` U64 `[2, 2]` | Σ of the samples' least numbers and of their largest: INT128 in units of 2⁻²⁴, low half first |
+//! | `V.squares` U64 `[K, 2]` | Σx² of each column, where the value meets a weight: UINT128 in units of 2⁻⁴⁸, low half first |
+//!
+//! The metadata's `twolane.calibration` is a JSON object ([`Head`]).
+
+use super::tally::{self, Tally};
+use super::{Calibration, Data, Entry, Model, Statistics};
+use crate::formats::safetensors::{self, Dtype, Header, Layout};
+use crate::map::Map;
+use crate::{Error, Result};
+use half::f16;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The key in the file's metadata.
+const KEY: &str = "twolane.calibration";
+
+/// The form that is written, and the only one that is read.
+const FORM: u32 = 1;
+
+/// Numbers counted of one value, samples and data: merging so many files overflows nothing.
+const MOST: u64 = 1 << 56;
+
+/// Columns of one value.
+const MOST_COLUMNS: usize = 1 << 24;
+
+/// What the metadata say.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    form: u32,
+    tool: String,
+    model: Model,
+    data: Vec<Data>,
+    values: BTreeMap<String, About>,
+}
+
+/// What they say of one value.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    made_by: String,
+    read_by: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    axis: Option<usize>,
+    samples: u64,
+}
+
+impl Calibration {
+    /// The file, ready to be written: its bytes depend on the counts alone.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for more names than a header holds.
+    pub fn write(&self) -> Result<impl Fn(&mut dyn Write) -> io::Result<()>> {
+        let about = |(name, entry): (&String, &Entry)| {
+            let Entry { made_by, read_by, axis, statistics } = entry;
+            let (made_by, read_by) = (made_by.clone(), read_by.clone());
+            (name.clone(), About { made_by, read_by, axis: *axis, samples: statistics.samples })
+        };
+        let head = Head {
+            form: FORM,
+            tool: concat!("twolane ", env!("CARGO_PKG_VERSION")).into(),
+            model: self.model.clone(),
+            data: self.data.clone(),
+            values: self.values.iter().map(about).collect(),
+        };
+        let head = serde_json::to_string(&head).map_err(|why| Error::bug(KEY, why.to_string()))?;
+        let mut tensors = Vec::new();
+        let mut bytes = Vec::new();
+        for (name, Entry { statistics, .. }) in &self.values {
+            let (codes, counts): (Vec<u16>, Vec<u64>) = statistics.tally.counts().unzip();
+            let extremes = [statistics.minima, statistics.maxima].map(|sum| sum as u128);
+            let mut put = |word: &str, dtype, shape: Vec<usize>, of: Vec<u8>| {
+                tensors.push((format!("{name}.{word}"), dtype, shape));
+                bytes.push(of);
+            };
+            let n = codes.len();
+            put("codes", Dtype::U16, vec![n], codes.iter().flat_map(|c| c.to_le_bytes()).collect());
+            let counts = counts.iter().flat_map(|c| c.to_le_bytes()).collect();
+            put("counts", Dtype::U64, vec![n], counts);
+            put("extremes", Dtype::U64, vec![2, 2], halves(&extremes));
+            if !statistics.squares.is_empty() {
+                let shape = vec![statistics.squares.len(), 2];
+                put("squares", Dtype::U64, shape, halves(&statistics.squares));
+            }
+        }
+        let layout = Layout::new(&tensors, &[(KEY.to_owned(), head)].into())?;
+        let mut order: Vec<usize> = (0..bytes.len()).collect();
+        order.sort_by_key(|&i| layout.offsets[i]);
+        Ok(move |file: &mut dyn Write| {
+            file.write_all(&layout.header)?;
+            order.iter().try_for_each(|&i| file.write_all(&bytes[i]))
+        })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a file that is no safetensors; [`Error::Input`] for one that holds no
+    /// statistics, another form of them, or such as no data gives; [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        Self::parse(Map::open(path)?.bytes(), &shown)
+    }
+
+    /// Reads a file's bytes; `place` names it in errors.
+    pub(super) fn parse(file: &[u8], place: &str) -> Result<Self> {
+        let header = Header::parse(file).map_err(|why| {
+            Error::input(place, why.to_string(), "give a file of `quantize calibrate`")
+        })?;
+        let broken = |found: String| Error::input(place, found, "calibrate again");
+        let head = header.metadata.get(KEY).ok_or_else(|| {
+            let found = format!("its metadata have no `{KEY}`");
+            Error::input(place, found, "give a file of `quantize calibrate`")
+        })?;
+        #[derive(Deserialize)]
+        struct Form {
+            form: u32,
+        }
+        let form: Form = serde_json::from_str(head)
+            .map_err(|why| broken(format!("`{KEY}` is no JSON object with a form: {why}")))?;
+        if form.form != FORM {
+            let found = format!("its form is {}, and this program reads {FORM}", form.form);
+            return Err(Error::input(place, found, "use the version that wrote it"));
+        }
+        let head: Head =
+            serde_json::from_str(head).map_err(|why| broken(format!("`{KEY}`: {why}")))?;
+        if let Some(data) = head.data.iter().find(|data| data.samples > MOST) {
+            return Err(broken(format!("`{}` has {} samples", data.file, data.samples)));
+        }
+        let start = header.data_start as usize;
+        let mut tensors = BTreeMap::new();
+        for safetensors::Entry { name, dtype, shape, data_offsets } in &header.tensors {
+            // The header was held against the file's length.
+            let range = start + data_offsets.start as usize..start + data_offsets.end as usize;
+            tensors.insert(name.as_str(), Tensor { dtype: *dtype, shape, bytes: &file[range] });
+        }
+        let mut values = BTreeMap::new();
+        for (name, about) in head.values {
+            let mut take = |word: &str| tensors.remove(format!("{name}.{word}").as_str());
+            let statistics = statistics(&about, &mut take)
+                .map_err(|found| broken(format!("value `{name}`: {found}")))?;
+            let About { made_by, read_by, axis, .. } = about;
+            values.insert(name, Entry { made_by, read_by, axis, statistics });
+        }
+        if let Some(name) = tensors.keys().next() {
+            return Err(broken(format!("tensor `{name}` belongs to no value")));
+        }
+        Ok(Self { model: head.model, data: head.data, values })
+    }
+}
+
+/// A tensor of the file.
+struct Tensor<'f> {
+    dtype: Dtype,
+    shape: &'f [usize],
+    /// As many as type and shape say.
+    bytes: &'f [u8],
+}
+
+/// The counts of one value, checked.
+fn statistics<'f>(
+    about: &About,
+    take: &mut dyn FnMut(&str) -> Option<Tensor<'f>>,
+) -> std::result::Result<Statistics, String> {
+    let mut typed = |word: &str, dtype: Dtype| match take(word) {
+        Some(tensor) if tensor.dtype == dtype => Ok(Some(tensor)),
+        Some(tensor) => Err(format!("{word} is {:?}, not {dtype:?}", tensor.dtype)),
+        None => Ok(None),
+    };
+    let mut needed = |word: &str, dtype| typed(word, dtype)?.ok_or(format!("{word} is missing"));
+    let (codes, counts) = (needed("codes", Dtype::U16)?, needed("counts", Dtype::U64)?);
+    let extremes = needed("extremes", Dtype::U64)?;
+    let squares = typed("squares", Dtype::U64)?;
+    if codes.shape.len() != 1 || codes.shape != counts.shape {
+        return Err(format!("codes {:?} beside counts {:?}", codes.shape, counts.shape));
+    }
+    let mut tally = Tally::default();
+    let (mut total, mut last) = (0u64, None);
+    let pairs = codes.bytes.as_chunks().0.iter().zip(counts.bytes.as_chunks().0);
+    for (&code, &count) in pairs {
+        let (code, count) = (u16::from_le_bytes(code), u64::from_le_bytes(count));
+        let is_new = last.is_none_or(|last| last < code);
+        if !is_new || tally::canonical(f16::from_bits(code)) != code || count == 0 {
+            return Err(format!("code {code:#06x}, counted {count} times, is out of place"));
+        }
+        total = total.checked_add(count).filter(|&total| total <= MOST).ok_or("too many counts")?;
+        tally.add(code, count).ok_or("too many counts")?;
+        last = Some(code);
+    }
+    if extremes.shape != [2, 2] {
+        return Err(format!("extremes {:?}, not [2, 2]", extremes.shape));
+    }
+    let &[minima, maxima] = &wide(extremes.bytes)[..] else {
+        return Err("extremes of another length".into());
+    };
+    let (minima, maxima) = (minima as i128, maxima as i128);
+    let finite = || tally.counts().map(|(bits, _)| bits).filter(|bits| tally::is_finite(*bits));
+    let (low, high) = (finite().map(tally::units).min(), finite().map(tally::units).max());
+    let (low, high) = (i128::from(low.unwrap_or(0)), i128::from(high.unwrap_or(0)));
+    let samples = i128::from(about.samples);
+    // No more than 2^56 samples, each below 2^41: nothing overflows.
+    let sound = about.samples <= total
+        && low * samples <= minima
+        && minima <= maxima
+        && maxima <= high * samples;
+    if !sound {
+        return Err("its samples' extremes are none of these numbers".into());
+    }
+    let squares = match (squares, about.axis) {
+        (None, _) => Vec::new(),
+        (Some(of), Some(_)) if matches!(of.shape, [1..=MOST_COLUMNS, 2]) => wide(of.bytes),
+        (Some(of), axis) => {
+            return Err(format!("squares {:?} along {axis:?}", of.shape));
+        }
+    };
+    Ok(Statistics { tally, samples: about.samples, minima, maxima, squares })
+}
+
+/// Numbers of 16 bytes as U64 pairs hold them.
+fn halves(numbers: &[u128]) -> Vec<u8> {
+    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+}
+
+/// The same back.
+fn wide(bytes: &[u8]) -> Vec<u128> {
+    bytes.as_chunks().0.iter().map(|chunk| u128::from_le_bytes(*chunk)).collect()
+}

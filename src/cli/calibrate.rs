@@ -1,0 +1,242 @@
+//! `quantize calibrate`: activations, counted.
+
+use super::args::{Calibrate, Global};
+use super::embed::Treatment;
+use super::{screen, tokenizer};
+use rayon::prelude::*;
+use std::cmp::Ordering;
+use std::path::Path;
+use std::process::ExitCode;
+use twolane::calibrate::{Calibration, Data, Entry, Grid, Model, Moments, Observer};
+use twolane::calibrate::{Range, Statistics, Symmetry};
+use twolane::embed::Embedder;
+use twolane::execute::replace_file;
+use twolane::generate::widest;
+use twolane::pipeline::Progress;
+use twolane::runtime::Cpu;
+use twolane::source::{Package, Source};
+use twolane::text::{Column, Table, grouped};
+use twolane::validate::Text;
+use twolane::watch::{Samples, calibrate};
+use twolane::{Error, Result};
+
+/// Counts or merges, writes the counts, and shows what follows from them.
+pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode> {
+    let counted = match (&args.package, &args.data) {
+        (Some(package), Some(data)) => count(args, package, data, global)?,
+        _ => merge(args)?,
+    };
+    if let Some(path) = &args.out {
+        let write = counted.write()?;
+        replace_file(path, &write)?;
+    }
+    let observer = args.observer.unwrap_or_default();
+    let symmetry = args.grid.unwrap_or(Symmetry::Symmetric);
+    if global.json {
+        screen::write_json(&Document::of(&counted, observer))?;
+    } else if !global.quiet {
+        let mut told = table(&Document::of(&counted, observer), symmetry);
+        if let Some(path) = &args.out {
+            told.push_str(&format!("wrote {}\n", path.display()));
+        }
+        screen::write(told.as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All files as one.
+fn merge(args: &Calibrate) -> Result<Calibration> {
+    let mut files = args.merge.iter();
+    let first = files.next().ok_or_else(|| Error::bug("--merge", "names no file"))?;
+    let mut merged = Calibration::read(first)?;
+    for file in files {
+        merged.merge(Calibration::read(file)?)?;
+    }
+    Ok(merged)
+}
+
+/// The package's activations on the data.
+fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Result<Calibration> {
+    let opened = Package::open(package)?;
+    let bar = screen::Bar::new(global.quiet);
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    if data.extension().is_some_and(|extension| extension == "safetensors") {
+        let file = Source::open(data)?;
+        let mut hash = blake3::Hasher::new();
+        for file in file.files() {
+            hash.update_rayon(file.bytes());
+        }
+        let samples = Samples::Rows(&file, args.function.as_deref());
+        return calibrate(&opened, samples, &name, &hash.finalize().to_hex(), &bar);
+    }
+    if args.function.is_some() {
+        let found = "--function chooses who takes rows of a .safetensors file; a text is fed to the \
+                     functions that take texts";
+        return Err(Error::Usage(found.into()));
+    }
+    let text = screen::read_text(data)?;
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    let tokenizer = tokenizer::beside(package, ", or give a .safetensors file of inputs")?;
+    if widest(&opened.program).is_some() {
+        let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
+        return calibrate(&opened, Samples::Windows(&Text { begin, ids }), &name, &hash, &bar);
+    }
+    let functions = opened.program.functions.values();
+    let context = Embedder::open(functions, Box::new(Cpu))?.context();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    bar.start(lines.len() as u64);
+    let treatment = Treatment::of(&opened);
+    let mut texts = lines.iter().map(|line| {
+        let (ids, _) = tokenizer::encode_up_to(&tokenizer, &treatment.treated(line), context)?;
+        Ok(ids)
+    });
+    calibrate(&opened, Samples::Texts(&mut texts), &name, &hash, &bar)
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    model: &'a Model,
+    data: &'a [Data],
+    observer: String,
+    values: Vec<Value<'a>>,
+}
+
+/// One value.
+#[derive(serde::Serialize)]
+struct Value<'a> {
+    name: &'a str,
+    made_by: &'a str,
+    read_by: &'a [String],
+    numbers: u64,
+    /// NaN, or beyond FP16.
+    non_finite: u64,
+    /// The least and the largest number; null where none is finite, as is what follows.
+    extremes: Option<Range>,
+    symmetric: Option<Coded>,
+    asymmetric: Option<Coded>,
+    /// The largest column's root mean square over the median one's; null where the value meets no
+    /// weight.
+    columns: Option<f64>,
+}
+
+/// A range, and what INT8 codes on it cost.
+#[derive(serde::Serialize)]
+struct Coded {
+    range: Range,
+    grid: Grid,
+    /// Numbers outside the range.
+    clipped: u64,
+    /// Null for no error.
+    sqnr_db: f64,
+}
+
+impl<'a> Document<'a> {
+    fn of(counted: &'a Calibration, observer: Observer) -> Self {
+        let value = |(name, entry): (&'a String, &'a Entry)| {
+            let statistics = &entry.statistics;
+            let counts = statistics.counts();
+            let moments = Moments::of(&counts);
+            let coded = |symmetry| {
+                let range = observer.range(statistics, symmetry)?;
+                let grid = Grid::of(range, symmetry);
+                let is_outside = |x: f64| !(range.low..=range.high).contains(&x);
+                let clipped = counts.iter().filter(|(x, _)| is_outside(*x)).map(|(_, n)| n).sum();
+                Some(Coded { range, grid, clipped, sqnr_db: moments.sqnr_db(grid) })
+            };
+            let extremes = counts.first().zip(counts.last());
+            Value {
+                name,
+                made_by: &entry.made_by,
+                read_by: &entry.read_by,
+                numbers: counts.iter().map(|(_, n)| n).sum::<u64>() + statistics.non_finite(),
+                non_finite: statistics.non_finite(),
+                extremes: extremes.map(|(low, high)| Range { low: low.0, high: high.0 }),
+                symmetric: coded(Symmetry::Symmetric),
+                asymmetric: coded(Symmetry::Asymmetric),
+                columns: largest_column(statistics),
+            }
+        };
+        Self {
+            model: &counted.model,
+            data: &counted.data,
+            observer: observer.to_string(),
+            values: counted.values.par_iter().map(value).collect(),
+        }
+    }
+}
+
+/// The largest column's root mean square over the median one's.
+fn largest_column(statistics: &Statistics) -> Option<f64> {
+    let mut squares = statistics.squares();
+    squares.sort_by(f64::total_cmp);
+    let median = *squares.get(squares.len() / 2)?;
+    let largest = *squares.last()?;
+    (median > 0.0).then(|| (largest / median).sqrt())
+}
+
+/// About five digits.
+fn shown_number(x: f64) -> String {
+    if x != 0.0 && x.abs() < 0.01 { format!("{x:.2e}") } else { format!("{x:.4}") }
+}
+
+/// What was counted, worst first.
+fn table(document: &Document<'_>, symmetry: Symmetry) -> String {
+    let Document { model, data, observer, values } = document;
+    let samples: u64 = data.iter().map(|data| data.samples).sum();
+    let files = data.iter().map(|data| data.file.as_str());
+    let mut told =
+        format!("{model} on {}: {} samples\n", twolane::text::listed(files), grouped(samples));
+    let mut shown = Table::new(vec![
+        Column::left("value").shrink_to(16),
+        Column::left("made by → read by").cut_to(12),
+        Column::right("min"),
+        Column::right("max"),
+        Column::right(format!("{observer} range")),
+        Column::right("clipped").optional(),
+        Column::right("dB"),
+        Column::right("asymm. dB"),
+        Column::right("columns").optional(),
+    ]);
+    let decibels = |value: &Value<'_>| value.symmetric.as_ref().map(|coded| coded.sqnr_db);
+    let mut worst_first: Vec<&Value<'_>> = values.iter().collect();
+    worst_first.sort_by(|a, b| decibels(a).partial_cmp(&decibels(b)).unwrap_or(Ordering::Equal));
+    for value in worst_first {
+        let Value { made_by, read_by, extremes, symmetric, asymmetric, .. } = value;
+        let coded = match symmetry {
+            Symmetry::Symmetric => symmetric,
+            Symmetry::Asymmetric => asymmetric,
+        };
+        let number = |x: Option<f64>| x.map_or("-".into(), shown_number);
+        let decibels = |coded: &Option<Coded>| {
+            coded.as_ref().map_or("-".into(), |coded| format!("{:.2}", coded.sqnr_db))
+        };
+        let finite = value.numbers - value.non_finite;
+        let clipped =
+            |coded: &Coded| format!("{:.4} %", 100.0 * coded.clipped as f64 / finite.max(1) as f64);
+        let range = |Coded { range, .. }: &Coded| {
+            format!("{} … {}", shown_number(range.low), shown_number(range.high))
+        };
+        shown.row(vec![
+            value.name.into(),
+            format!("{made_by} → {}", read_by.join(", ")),
+            number(extremes.map(|extremes| extremes.low)),
+            number(extremes.map(|extremes| extremes.high)),
+            coded.as_ref().map_or("-".into(), range),
+            coded.as_ref().map_or("-".into(), clipped),
+            decibels(symmetric),
+            decibels(asymmetric),
+            value.columns.map_or(String::new(), |ratio| format!("{ratio:.1}")),
+        ]);
+    }
+    told.push_str(&shown.render(screen::width()));
+    let beyond: Vec<&str> =
+        values.iter().filter(|value| value.non_finite > 0).map(|value| value.name).collect();
+    if !beyond.is_empty() {
+        told.push_str(&format!(
+            "beyond FP16 or NaN, and left out: some numbers of {}\n",
+            twolane::text::listed(beyond)
+        ));
+    }
+    told
+}

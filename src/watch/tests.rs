@@ -1,0 +1,107 @@
+use super::Watching;
+use crate::calibrate::{Calibration, Data, Model, Recorder};
+use crate::graph::weight::{Operand, Weight};
+use crate::graph::{Builder, DataType, Dim, Function, SizeRange, Sizes, TensorType};
+use crate::runtime::reference::Step;
+use crate::runtime::{Backend, Mode, Reference, Shapes, Tensor, Tensors};
+use ndarray::{ArrayD, IxDyn};
+use std::collections::BTreeMap;
+
+/// `x` [T, 4] and `y` [4] → linear, add, relu, matmul with itself, concat; all of small whole numbers,
+/// whose sums no backend rounds.
+fn function() -> Function {
+    let mut builder = Builder::new();
+    let size = |low, high| SizeRange { low, default: low, high };
+    let ty = TensorType::new(DataType::Float32, vec![Dim::Flexible, Dim::Fixed(4)]);
+    let x = builder.input("x", ty, Sizes::Ranges(vec![size(1, 8), size(4, 4)])).unwrap();
+    let ty = TensorType::fixed(DataType::Float32, &[4]);
+    let y = builder.input("y", ty, Sizes::Fixed).unwrap();
+    let weights: Vec<u8> = (0..16).flat_map(|i| ((i * 7 % 5) as f32 - 2.0).to_le_bytes()).collect();
+    let weight = Weight::dense(Operand::new(DataType::Float32, &[4, 4], weights));
+    let weight = builder.constant("w", weight).unwrap();
+    let h = builder.op("linear", "h", &[("x", x), ("weight", weight)]).unwrap();
+    let s = builder.op("add", "s", &[("x", h), ("y", y)]).unwrap();
+    let r = builder.op("relu", "r", &[("x", s)]).unwrap();
+    let m = builder.op("matmul", "m", &[("x", r), ("y", weight)]).unwrap();
+    let e = builder.op("add", "e", &[("x", m), ("y", r)]).unwrap();
+    builder.output(e, "");
+    builder.finish()
+}
+
+fn inputs(rows: usize) -> Tensors {
+    let x =
+        ArrayD::from_shape_fn(IxDyn(&[rows, 4]), |at| ((at[0] * 5 + at[1] * 3) % 7) as f32 - 3.0);
+    let y = ArrayD::from_shape_fn(IxDyn(&[4]), |at| at[0] as f32);
+    let tensor = |array| Tensor::float(DataType::Float32, array);
+    [("x".into(), tensor(x)), ("y".into(), tensor(y))].into()
+}
+
+fn finished(recorder: Recorder) -> Calibration {
+    let model = Model { package: String::new(), blake3: String::new(), function: None };
+    recorder.finish(model, Data { blake3: String::new(), file: String::new(), samples: 2 })
+}
+
+#[test]
+fn what_is_counted_is_what_the_reference_computes() {
+    let function = function();
+    let watching = Watching::default();
+    let samples = [3, 8];
+    for rows in samples {
+        let shapes: Shapes = [("x".to_owned(), vec![rows, 4])].into();
+        let mut prepared = watching.prepare(&function, &shapes).unwrap();
+        let mut outputs = Tensors::new();
+        prepared.run(&inputs(rows), &mut Tensors::new(), &mut outputs).unwrap();
+        assert_eq!(outputs["e"].shape(), [rows, 4], "the function's own output is there too");
+        watching.recorder().lock().unwrap().end_sample();
+    }
+    let recorder = std::mem::take(&mut *watching.recorder().lock().unwrap());
+    let counted = finished(recorder);
+
+    let mut expected: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut extend = |name: &str, tensor: &Tensor| {
+        let numbers = tensor.as_float().unwrap().iter().map(|&x| f64::from(x));
+        expected.entry(name.into()).or_default().extend(numbers);
+    };
+    for rows in samples {
+        let inputs = inputs(rows);
+        inputs.iter().for_each(|(name, tensor)| extend(name, tensor));
+        let mut observe = |step: &Step<'_>| {
+            for id in &step.operation.outputs {
+                extend(&function.value(*id).name, step.value(*id).unwrap());
+            }
+            Ok(())
+        };
+        let reference = Reference { mode: Mode::F32 };
+        reference.evaluate(&function, &inputs, &mut Tensors::new(), &mut observe).unwrap();
+    }
+    assert!(expected.keys().eq(counted.values.keys()), "{:?}", counted.values.keys());
+    for (name, mut numbers) in expected {
+        numbers.sort_by(f64::total_cmp);
+        let counts = counted.values[&name].statistics.counts();
+        let all: Vec<f64> =
+            counts.iter().flat_map(|&(x, n)| std::iter::repeat_n(x, n as usize)).collect();
+        assert_eq!(all, numbers.iter().map(|x| x + 0.0).collect::<Vec<_>>(), "{name}");
+        assert_eq!(counted.values[&name].statistics.samples(), 2);
+    }
+}
+
+#[test]
+fn what_follows_from_shapes_alone_is_no_activation() {
+    let mut builder = Builder::new();
+    let ty = TensorType::fixed(DataType::Float32, &[2, 4]);
+    let x = builder.input("x", ty, Sizes::Fixed).unwrap();
+    let ones = |values: [f32; 2]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Weight::dense(Operand::new(DataType::Float32, &[2, 1], bytes))
+    };
+    let a = builder.constant("a", ones([1.0, 2.0])).unwrap();
+    let b = builder.constant("b", ones([3.0, 4.0])).unwrap();
+    let sum = builder.op("add", "sum", &[("x", a), ("y", b)]).unwrap();
+    let y = builder.op("add", "y", &[("x", x), ("y", sum)]).unwrap();
+    builder.output(y, "");
+    let watching = Watching::default();
+    watching.prepare(&builder.finish(), &Shapes::new()).unwrap();
+    let recorder = std::mem::take(&mut *watching.recorder().lock().unwrap());
+    let counted = finished(recorder);
+    assert_eq!(counted.values.keys().collect::<Vec<_>>(), ["x", "y"]);
+}

@@ -1,0 +1,138 @@
+//! Activations, counted: texts, rows, parts of data.
+
+use super::bench::Bench;
+use super::tiny;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use twolane::formats::safetensors::{Dtype, Layout};
+
+/// The value of this name in what `calibrate --json` printed.
+fn value<'d>(document: &'d Value, name: &str) -> &'d Value {
+    let values = document["values"].as_array().unwrap_or_else(|| panic!("{document}"));
+    values.iter().find(|value| value["name"] == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+#[test]
+fn every_token_of_a_text_is_counted_once_and_no_padding() {
+    let bench = Bench::new();
+    let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(format!("{model}/eval.txt")).unwrap();
+    let end = text.char_indices().nth(1_500).unwrap().0;
+    fs::write(bench.path("text.txt"), &text[..end]).unwrap();
+    let config = fs::read_to_string(format!("{model}/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let width = config["hidden_size"].as_u64().unwrap();
+    // Functions of 1 and 16 tokens over a cache; and one for the whole text.
+    let steps = ["--prefill-chunk", "16", "--context", "128"];
+    for (out, words) in [("steps", &steps[..]), ("whole", &["-t", "ios17", "--context", "192"])] {
+        let convert = [&model, "-q", "-o", out, "--scheme", "float16", "--to", "mlpackage"];
+        let said = bench.run(&[&convert, words].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let counted = bench.json(&["calibrate", out, "text.txt", "-o", "counts.safetensors"]);
+        let scored = bench.json(&["validate", out, "--text", "text.txt", "--skip-speed"]);
+        let number = |name: &str| scored["text"][name].as_u64().unwrap();
+        let windows = counted["data"][0]["samples"].as_u64().unwrap();
+        let embedded = value(&counted, "embedded");
+        assert_eq!(windows, number("windows"));
+        // The first of each window is predicted by none.
+        assert_eq!(embedded["numbers"], (number("tokens") + windows) * width);
+        let norm = value(&counted, "layers_0_attention_norm");
+        assert!(norm["read_by"].as_array().unwrap().contains(&"linear".into()));
+        assert!(norm["columns"].as_f64().unwrap() > 1.0, "a norm's weights differ by column");
+        let decibels = |grid: &str| norm[grid]["sqnr_db"].as_f64().unwrap();
+        assert!(decibels("symmetric") > 25.0 && decibels("asymmetric") > 25.0, "{norm}");
+        let end = |of: &Value, end: &str| of[end].as_f64().unwrap();
+        let most = end(&norm["extremes"], "high").max(-end(&norm["extremes"], "low"));
+        assert!(end(&norm["symmetric"]["range"], "high") <= most);
+    }
+}
+
+/// A bench with `q`, an encoder, and a tokenizer of three words.
+fn with_encoder() -> Bench {
+    let bench = Bench::new();
+    let words = ["--scheme", "float16", "--to", "mlpackage", "-q", "-o", "q"];
+    let said = bench.run(&[&[tiny("sentence-bert").as_str()], &words[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let tokenizer = r#"{"version": "1.0", "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "truncation": null,
+        "padding": null, "decoder": null, "model": {"type": "WordLevel", "unk_token": "c",
+        "vocab": {"a": 5, "b": 6, "c": 7}}}"#;
+    fs::write(bench.path("q/tokenizer.json"), tokenizer).unwrap();
+    bench
+}
+
+#[test]
+fn texts_rows_and_parts_give_the_same_counts() {
+    let bench = with_encoder();
+    let lines = ["a b c a", "c c b a", "b b b b", "a c b c"];
+    fs::write(bench.path("all.txt"), lines.join("\n")).unwrap();
+    fs::write(bench.path("1.txt"), format!("{}\n\n{}", lines[3], lines[0])).unwrap();
+    fs::write(bench.path("2.txt"), lines[1..3].join("\n")).unwrap();
+    let all = bench.json(&["calibrate", "q", "all.txt", "--out", "all.safetensors"]);
+    assert_eq!(all["data"][0]["samples"], 4);
+    assert_eq!(value(&all, "layers_0_mlp_norm")["numbers"], 4 * 4 * 36, "no padding is counted");
+
+    for part in ["1", "2"] {
+        let (data, out) = (format!("{part}.txt"), format!("{part}.safetensors"));
+        assert_eq!(bench.run(&["calibrate", "q", &data, "-o", &out, "-q"]).code, 0);
+    }
+    let merge = ["calibrate", "--merge", "2.safetensors", "1.safetensors", "-o", "both"];
+    assert_eq!(bench.json(&merge)["values"], all["values"]);
+    assert_eq!(bench.json(&["calibrate", "--merge", "both"])["values"], all["values"]);
+    let other_way = ["calibrate", "--merge", "1.safetensors", "2.safetensors", "-o", "again"];
+    assert_eq!(bench.run(&other_way).code, 0);
+    let read = |name: &str| fs::read(bench.path(name)).unwrap();
+    assert_eq!(read("both"), read("again"), "bit for bit");
+    let twice = bench.run(&["calibrate", "--merge", "both", "1.safetensors"]);
+    assert_eq!(twice.code, 2, "{}", twice.out);
+    assert!(twice.err.contains("`1.txt` is counted in both"), "{}", twice.err);
+
+    let ids: Vec<i32> = lines.iter().flat_map(|line| line.split(' ')).map(id).collect();
+    let tensors = ["input_ids", "attention_mask", "token_type_ids"];
+    let contents = [ids, vec![1; 16], vec![0; 16]];
+    let listed = tensors.map(|name| (name.to_owned(), Dtype::I32, vec![4, 4]));
+    let layout = Layout::new(&listed, &BTreeMap::new()).unwrap();
+    let mut file = layout.header.clone();
+    for content in contents {
+        file.extend(content.iter().flat_map(|id| id.to_le_bytes()));
+    }
+    fs::write(bench.path("rows.safetensors"), file).unwrap();
+    let rows = bench.json(&["calibrate", "q", "rows.safetensors", "-o", "rows"]);
+    assert_eq!(rows["data"][0]["samples"], 4);
+    assert_eq!(rows["values"], all["values"]);
+    // A function's own counts are not those of whatever a package is fed as a text.
+    let refused = bench.run(&["calibrate", "--merge", "rows", "all.safetensors"]);
+    assert_eq!(refused.code, 2, "{}", refused.out);
+    assert!(refused.err.contains("different models"), "{}", refused.err);
+}
+
+fn id(word: &str) -> i32 {
+    match word {
+        "a" => 5,
+        "b" => 6,
+        _ => 7,
+    }
+}
+
+#[test]
+fn what_cannot_be_counted_is_told() {
+    let bench = with_encoder();
+    fs::write(bench.path("blank.txt"), "\n \n").unwrap();
+    fs::write(bench.path("a.txt"), "a b").unwrap();
+    for (words, code, told) in [
+        (&["q", "blank.txt", "-o", "c"][..], 2, "blank.txt gives no sample"),
+        (&["q", "none.txt", "-o", "c"], 3, "there is no such file"),
+        (&["q", "a.txt"], 2, "--out <FILE>"),
+        (&["q", "a.txt", "-o", "c", "--function", "main"], 2, "--function chooses"),
+        (&["q", "a.txt", "-o", "c", "--observer", "percentile:3"], 2, "unknown observer"),
+        (&["q", "none.safetensors", "-o", "c"], 3, "there is no such file"),
+        (&["--merge", "a.txt"], 3, "give a file of `quantize calibrate`"),
+        (&["q", "a.txt", "-o", "c", "--merge", "a.txt"], 2, "cannot be used with"),
+    ] {
+        let said = bench.run(&[&["calibrate"], words].concat());
+        assert_eq!(said.code, code, "{words:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains(told), "{words:?}: {}", said.err);
+        assert!(!bench.path("c").exists());
+    }
+}
