@@ -1,6 +1,7 @@
 //! All values of one model.
 
 use super::Statistics;
+use super::statistics::MOST;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,7 +56,8 @@ pub struct Entry {
 }
 
 impl Calibration {
-    /// Adds what was counted on other data. The order of merging changes nothing.
+    /// Adds what was counted on other data. The order of merging changes nothing. After an error, a part
+    /// may have been added.
     ///
     /// # Errors
     /// [`Error::Usage`] for counts of another model, and for the same data twice, which would count
@@ -92,10 +94,20 @@ impl Calibration {
         }
         self.data.extend(other.data);
         self.data.sort();
+        if samples(&self.data).is_none() {
+            let remedy = "merge fewer files";
+            return Err(Error::input("the data", "they have too many samples", remedy));
+        }
         // Two names of one package: the same on every way of merging.
         self.model.package = other.model.package.min(std::mem::take(&mut self.model.package));
         Ok(())
     }
+}
+
+/// All samples; `None` for more than [`MOST`].
+pub(super) fn samples(data: &[Data]) -> Option<u64> {
+    let sum = data.iter().try_fold(0u64, |sum, data| sum.checked_add(data.samples));
+    sum.filter(|&sum| sum <= MOST)
 }
 
 impl std::fmt::Display for Model {

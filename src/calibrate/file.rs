@@ -11,8 +11,8 @@
 //!
 //! The metadata's `twolane.calibration` is a JSON object ([`Head`]).
 
-use super::tally::{self, Tally};
-use super::{Calibration, Data, Entry, Model, Statistics};
+use super::statistics::MOST;
+use super::{Calibration, Data, Entry, Model, Statistics, tally};
 use crate::formats::safetensors::{self, Dtype, Header, Layout};
 use crate::map::Map;
 use crate::{Error, Result};
@@ -27,12 +27,6 @@ const KEY: &str = "twolane.calibration";
 
 /// The form that is written, and the only one that is read.
 const FORM: u32 = 1;
-
-/// Numbers counted of one value, samples and data: merging so many files overflows nothing.
-const MOST: u64 = 1 << 56;
-
-/// Columns of one value.
-const MOST_COLUMNS: usize = 1 << 24;
 
 /// What the metadata say.
 #[derive(Serialize, Deserialize)]
@@ -78,7 +72,7 @@ impl Calibration {
         let mut tensors = Vec::new();
         let mut bytes = Vec::new();
         for (name, Entry { statistics, .. }) in &self.values {
-            let (codes, counts): (Vec<u16>, Vec<u64>) = statistics.tally.counts().unzip();
+            let (codes, counts): (Vec<u16>, Vec<u64>) = statistics.counts.iter().copied().unzip();
             let extremes = [statistics.minima, statistics.maxima].map(|sum| sum as u128);
             let mut put = |word: &str, dtype, shape: Vec<usize>, of: Vec<u8>| {
                 tensors.push((format!("{name}.{word}"), dtype, shape));
@@ -135,8 +129,8 @@ impl Calibration {
         }
         let head: Head =
             serde_json::from_str(head).map_err(|why| broken(format!("`{KEY}`: {why}")))?;
-        if let Some(data) = head.data.iter().find(|data| data.samples > MOST) {
-            return Err(broken(format!("`{}` has {} samples", data.file, data.samples)));
+        if super::calibration::samples(&head.data).is_none() {
+            return Err(broken("its data have too many samples".into()));
         }
         let start = header.data_start as usize;
         let mut tensors = BTreeMap::new();
@@ -185,18 +179,17 @@ fn statistics<'f>(
     if codes.shape.len() != 1 || codes.shape != counts.shape {
         return Err(format!("codes {:?} beside counts {:?}", codes.shape, counts.shape));
     }
-    let mut tally = Tally::default();
-    let (mut total, mut last) = (0u64, None);
+    let mut kept: Vec<(u16, u64)> = Vec::new();
+    let mut total = 0u64;
     let pairs = codes.bytes.as_chunks().0.iter().zip(counts.bytes.as_chunks().0);
     for (&code, &count) in pairs {
         let (code, count) = (u16::from_le_bytes(code), u64::from_le_bytes(count));
-        let is_new = last.is_none_or(|last| last < code);
+        let is_new = kept.last().is_none_or(|(last, _)| *last < code);
         if !is_new || tally::canonical(f16::from_bits(code)) != code || count == 0 {
             return Err(format!("code {code:#06x}, counted {count} times, is out of place"));
         }
         total = total.checked_add(count).filter(|&total| total <= MOST).ok_or("too many counts")?;
-        tally.add(code, count).ok_or("too many counts")?;
-        last = Some(code);
+        kept.push((code, count));
     }
     if extremes.shape != [2, 2] {
         return Err(format!("extremes {:?}, not [2, 2]", extremes.shape));
@@ -205,11 +198,12 @@ fn statistics<'f>(
         return Err("extremes of another length".into());
     };
     let (minima, maxima) = (minima as i128, maxima as i128);
-    let finite = || tally.counts().map(|(bits, _)| bits).filter(|bits| tally::is_finite(*bits));
-    let (low, high) = (finite().map(tally::units).min(), finite().map(tally::units).max());
+    let finite = kept.iter().map(|(bits, _)| *bits).filter(|bits| tally::is_finite(*bits));
+    let finite = finite.map(tally::units);
+    let (low, high) = (finite.clone().min(), finite.max());
     let (low, high) = (i128::from(low.unwrap_or(0)), i128::from(high.unwrap_or(0)));
     let samples = i128::from(about.samples);
-    // No more than 2^56 samples, each below 2^41: nothing overflows.
+    // No more than 2⁵⁶ samples, each of 2⁴⁰ at the most: nothing overflows.
     let sound = about.samples <= total
         && low * samples <= minima
         && minima <= maxima
@@ -219,12 +213,12 @@ fn statistics<'f>(
     }
     let squares = match (squares, about.axis) {
         (None, _) => Vec::new(),
-        (Some(of), Some(_)) if matches!(of.shape, [1..=MOST_COLUMNS, 2]) => wide(of.bytes),
+        (Some(of), Some(_)) if matches!(of.shape, [_, 2]) && !of.bytes.is_empty() => wide(of.bytes),
         (Some(of), axis) => {
             return Err(format!("squares {:?} along {axis:?}", of.shape));
         }
     };
-    Ok(Statistics { tally, samples: about.samples, minima, maxima, squares })
+    Ok(Statistics { counts: kept, samples: about.samples, minima, maxima, squares })
 }
 
 /// Numbers of 16 bytes as U64 pairs hold them.

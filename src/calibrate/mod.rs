@@ -8,9 +8,9 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`watched`], [`Watch`] | which values of a function are counted, and along which axis they have columns |
-//! | [`Statistics`], [`Columns`] | one value: counts by FP16 number, extremes of samples, Σx² by column |
-//! | `tally` | the counts |
 //! | [`Recorder`] | all values, while the model runs |
+//! | `counting`, `tally` | one of them, and how often each FP16 number occurred |
+//! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx² by column |
 //! | [`Calibration`] | all values of one model, merged |
 //! | `file` | the same as a safetensors file |
 //! | [`Observer`], [`Range`] | statistics → the range that INT8 codes cover |
@@ -18,6 +18,7 @@
 //! | [`Grid`], [`Symmetry`] | range → scale and zero point, as CoreML's `quantize` has them |
 
 mod calibration;
+mod counting;
 mod entropy;
 mod file;
 mod grid;
@@ -35,5 +36,5 @@ pub use grid::{Grid, Symmetry};
 pub use observer::{Observer, Range};
 pub use recorder::Recorder;
 pub use squared::Moments;
-pub use statistics::{Columns, Statistics};
+pub use statistics::Statistics;
 pub use watched::{Watch, watched};

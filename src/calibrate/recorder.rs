@@ -1,7 +1,7 @@
 //! All values, while the model runs.
 
-use super::statistics::Extremes;
-use super::{Calibration, Columns, Data, Entry, Model, Statistics, Watch};
+use super::counting::{Columns, Counting};
+use super::{Calibration, Data, Entry, Model, Watch};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -17,8 +17,7 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Slot {
     watch: Watch,
-    statistics: Statistics,
-    extremes: Extremes,
+    counting: Counting,
 }
 
 impl Recorder {
@@ -28,8 +27,7 @@ impl Recorder {
     /// [`Error::Input`] for a name under which another function has columns along another axis.
     pub fn expect(&mut self, watch: &Watch) -> Result<usize> {
         let Some(&place) = self.places.get(&watch.name) else {
-            let (statistics, extremes) = (Statistics::default(), None);
-            self.slots.push(Slot { watch: watch.clone(), statistics, extremes });
+            self.slots.push(Slot { watch: watch.clone(), counting: Counting::default() });
             self.places.insert(watch.name.clone(), self.slots.len() - 1);
             return Ok(self.slots.len() - 1);
         };
@@ -65,14 +63,14 @@ impl Recorder {
 
     /// Ends a sample.
     pub fn end_sample(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.statistics.close(&mut slot.extremes));
+        self.slots.iter_mut().for_each(|slot| slot.counting.end_sample());
     }
 
     /// What was counted of this model on this data.
     pub fn finish(self, model: Model, data: Data) -> Calibration {
-        let entry = |Slot { watch, statistics, .. }| {
+        let entry = |Slot { watch, counting }: Slot| {
             let Watch { name, made_by, read_by, axis } = watch;
-            (name, Entry { made_by, read_by, axis, statistics })
+            (name, Entry { made_by, read_by, axis, statistics: counting.finish() })
         };
         let values = self.slots.into_iter().map(entry).collect();
         Calibration { model, data: vec![data], values }
@@ -82,15 +80,17 @@ impl Recorder {
 impl Slot {
     fn add(&mut self, elements: &[f32], shape: &[usize]) -> Result<()> {
         let columns = self.watch.axis.and_then(|axis| Columns::along(axis, shape));
-        let known = self.statistics.squares.len();
-        if let Some(columns) = columns.filter(|columns| known != 0 && known != columns.count) {
+        let known = self.counting.columns();
+        if let (Some(Columns { count, .. }), Some(known)) = (columns, known)
+            && count != known
+        {
             return Err(Error::input(
                 format!("value `{}`", self.watch.name),
-                format!("it has {} columns here and {known} before", columns.count),
+                format!("it has {count} columns here and {known} before"),
                 "name the one function that is meant",
             ));
         }
-        self.statistics.add(elements, columns, &mut self.extremes);
+        self.counting.add(elements, columns);
         Ok(())
     }
 }

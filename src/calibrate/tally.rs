@@ -1,4 +1,4 @@
-//! How often each FP16 number occurred.
+//! How often each FP16 number occurred, while numbers come in.
 
 use half::f16;
 
@@ -13,7 +13,7 @@ const NAN: u16 = 0x7E00;
 ///
 /// A page of 1,024 counts is made when a number of its sign and exponent first occurs: what a value
 /// takes is 8 KiB for each, 508 KiB at the most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally(Vec<Vec<u64>>);
 
 impl Default for Tally {
@@ -37,7 +37,7 @@ pub(super) fn is_finite(bits: u16) -> bool {
     bits & INFINITY != INFINITY
 }
 
-/// A finite FP16 number in units of 2⁻²⁴, below 2⁴⁰ in magnitude.
+/// A finite FP16 number in units of 2⁻²⁴, at most 2⁴⁰ in magnitude.
 pub(super) fn units(bits: u16) -> i64 {
     let (exponent, fraction) = ((bits & INFINITY) >> 10, i64::from(bits & 0x3FF));
     let magnitude = match exponent {
@@ -57,34 +57,12 @@ impl Tally {
         page[usize::from(bits) % PAGE] += 1;
     }
 
-    /// Counts a number `times` more, which is not 0; `None` beyond 2⁶⁴.
-    pub(super) fn add(&mut self, bits: u16, times: u64) -> Option<()> {
-        let page = &mut self.0[usize::from(bits) / PAGE];
-        if page.is_empty() {
-            page.resize(PAGE, 0);
-        }
-        let count = &mut page[usize::from(bits) % PAGE];
-        *count = count.checked_add(times)?;
-        Some(())
-    }
-
     /// The numbers that occurred, by ascending bits, and how often.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (u16, u64)> {
+    pub(super) fn counts(&self) -> Vec<(u16, u64)> {
         let pages = self.0.iter().enumerate();
         let all = pages.flat_map(|(page, counts)| {
             counts.iter().enumerate().map(move |(i, &n)| ((page * PAGE + i) as u16, n))
         });
-        all.filter(|(_, n)| *n > 0)
-    }
-
-    /// The finite numbers that occurred, ascending, and how often.
-    pub(super) fn finite(&self) -> Vec<(f64, u64)> {
-        let of = |(bits, n)| (f16::from_bits(bits).to_f64(), n);
-        let finite = self.counts().filter(|(bits, _)| is_finite(*bits)).map(of);
-        let (positive, mut sorted): (Vec<_>, Vec<_>) = finite.partition(|(x, _)| *x >= 0.0);
-        // Bits of negative numbers ascend with their magnitude.
-        sorted.reverse();
-        sorted.extend(positive);
-        sorted
+        all.filter(|(_, n)| *n > 0).collect()
     }
 }

@@ -174,6 +174,11 @@ fn only_one_models_counts_are_merged_and_each_data_once() {
     };
     insta::assert_snapshot!(told(&widened).unwrap(), @"value `x`: its columns differ in the two files, or its sums are beyond all bounds; calibrate again");
     assert!(told(&|c| c.values.get_mut("x").unwrap().statistics.squares.fill(u128::MAX)).is_some());
+    let many = |c: &mut Calibration| {
+        c.values.get_mut("x").unwrap().statistics.counts = vec![(0x3C00, 1 << 56)];
+    };
+    assert!(told(&many).unwrap().contains("beyond all bounds"));
+    insta::assert_snapshot!(told(&|c| c.data[0].samples = 1 << 56).unwrap(), @"the data: they have too many samples; merge fewer files");
     // A package that was renamed is the same model.
     assert_eq!(told(&|c| c.model.package = "renamed".into()), None);
 }

@@ -22,6 +22,10 @@ use twolane::{Error, Result};
 
 /// Counts or merges, writes the counts, and shows what follows from them.
 pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.out {
+        // Before the work, which may take hours.
+        check_folder(path)?;
+    }
     let counted = match (&args.package, &args.data) {
         (Some(package), Some(data)) => count(args, package, data, global)?,
         _ => merge(args)?,
@@ -42,6 +46,19 @@ pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode>
         screen::write(told.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks that a file can be put where this path leads.
+fn check_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let found =
+                format!("--out {}: there is no folder {}", path.display(), folder.display());
+            Err(Error::Usage(format!("{found}; make it first")))
+        }
+    }
 }
 
 /// All files as one.
@@ -149,7 +166,7 @@ impl<'a> Document<'a> {
                 name,
                 made_by: &entry.made_by,
                 read_by: &entry.read_by,
-                numbers: counts.iter().map(|(_, n)| n).sum::<u64>() + statistics.non_finite(),
+                numbers: statistics.numbers(),
                 non_finite: statistics.non_finite(),
                 extremes: extremes.map(|(low, high)| Range { low: low.0, high: high.0 }),
                 symmetric: coded(Symmetry::Symmetric),
@@ -177,7 +194,11 @@ fn largest_column(statistics: &Statistics) -> Option<f64> {
 
 /// About five digits.
 fn shown_number(x: f64) -> String {
-    if x != 0.0 && x.abs() < 0.01 { format!("{x:.2e}") } else { format!("{x:.4}") }
+    match x {
+        0.0 => "0".into(),
+        x if x.abs() < 0.01 => format!("{x:.2e}"),
+        x => format!("{x:.4}"),
+    }
 }
 
 /// What was counted, worst first.

@@ -124,6 +124,7 @@ fn what_cannot_be_counted_is_told() {
         (&["q", "blank.txt", "-o", "c"][..], 2, "blank.txt gives no sample"),
         (&["q", "none.txt", "-o", "c"], 3, "there is no such file"),
         (&["q", "a.txt"], 2, "--out <FILE>"),
+        (&["q", "a.txt", "-o", "none/c"], 2, "there is no folder none"),
         (&["q", "a.txt", "-o", "c", "--function", "main"], 2, "--function chooses"),
         (&["q", "a.txt", "-o", "c", "--observer", "percentile:3"], 2, "unknown observer"),
         (&["q", "none.safetensors", "-o", "c"], 3, "there is no such file"),
