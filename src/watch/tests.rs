@@ -7,8 +7,8 @@ use crate::runtime::{Backend, Mode, Reference, Shapes, Tensor, Tensors};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::BTreeMap;
 
-/// `x` [T, 4] and `y` [4] → linear, add, relu, matmul with itself, concat; all of small whole numbers,
-/// whose sums no backend rounds.
+/// `x` [T, 4] and `y` [4] → linear, add, relu, matmul with a constant; `y` is added to a state, which is
+/// read before and after. All are small whole numbers, whose sums no backend rounds.
 fn function() -> Function {
     let mut builder = Builder::new();
     let size = |low, high| SizeRange { low, default: low, high };
@@ -20,7 +20,12 @@ fn function() -> Function {
     let weight = Weight::dense(Operand::new(DataType::Float32, &[4, 4], weights));
     let weight = builder.constant("w", weight).unwrap();
     let h = builder.op("linear", "h", &[("x", x), ("weight", weight)]).unwrap();
-    let s = builder.op("add", "s", &[("x", h), ("y", y)]).unwrap();
+    let state = builder.state("k", TensorType::fixed(DataType::Float32, &[4])).unwrap();
+    let old = builder.op("read_state", "old", &[("input", state)]).unwrap();
+    let new = builder.op("add", "new", &[("x", old), ("y", y)]).unwrap();
+    builder.effect("write_state", "write", &[("input", state), ("data", new)]).unwrap();
+    let read = builder.op("read_state", "read", &[("input", state)]).unwrap();
+    let s = builder.op("add", "s", &[("x", h), ("y", read)]).unwrap();
     let r = builder.op("relu", "r", &[("x", s)]).unwrap();
     let m = builder.op("matmul", "m", &[("x", r), ("y", weight)]).unwrap();
     let e = builder.op("add", "e", &[("x", m), ("y", r)]).unwrap();
@@ -46,11 +51,12 @@ fn what_is_counted_is_what_the_reference_computes() {
     let function = function();
     let watching = Watching::default();
     let samples = [3, 8];
+    let mut states = Tensors::new();
     for rows in samples {
         let shapes: Shapes = [("x".to_owned(), vec![rows, 4])].into();
         let mut prepared = watching.prepare(&function, &shapes).unwrap();
         let mut outputs = Tensors::new();
-        prepared.run(&inputs(rows), &mut Tensors::new(), &mut outputs).unwrap();
+        prepared.run(&inputs(rows), &mut states, &mut outputs).unwrap();
         assert_eq!(outputs["e"].shape(), [rows, 4], "the function's own output is there too");
         watching.recorder().lock().unwrap().end_sample();
     }
@@ -62,6 +68,7 @@ fn what_is_counted_is_what_the_reference_computes() {
         let numbers = tensor.as_float().unwrap().iter().map(|&x| f64::from(x));
         expected.entry(name.into()).or_default().extend(numbers);
     };
+    let mut states = Tensors::new();
     for rows in samples {
         let inputs = inputs(rows);
         inputs.iter().for_each(|(name, tensor)| extend(name, tensor));
@@ -72,7 +79,7 @@ fn what_is_counted_is_what_the_reference_computes() {
             Ok(())
         };
         let reference = Reference { mode: Mode::F32 };
-        reference.evaluate(&function, &inputs, &mut Tensors::new(), &mut observe).unwrap();
+        reference.evaluate(&function, &inputs, &mut states, &mut observe).unwrap();
     }
     assert!(expected.keys().eq(counted.values.keys()), "{:?}", counted.values.keys());
     for (name, mut numbers) in expected {
