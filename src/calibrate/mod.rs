@@ -7,7 +7,7 @@
 //!
 //! | item | what it is |
 //! |---|---|
-//! | [`watched`], [`Watch`] | which values of a function are counted, and along which axis they have columns |
+//! | [`watched()`], [`Watch`] | which values of a function are counted, and along which axis they have columns |
 //! | [`Recorder`] | all values, while the model runs |
 //! | `counting`, `tally` | one of them, and how often each FP16 number occurred |
 //! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx² by column |
