@@ -1,4 +1,4 @@
-//! Texts as vectors: an encoder's package, on any machine.
+//! Texts through an encoder's package ([`Encoder`]), and as vectors ([`Embedder`]), on any machine.
 //!
 //! What the function takes shows in its features:
 //!
@@ -27,11 +27,9 @@ const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 
-/// An encoder's package.
-pub struct Embedder {
+/// An encoder's package: texts in, whatever it makes of them out.
+pub struct Encoder {
     function: Function,
-    /// The output that is the vector.
-    vector: &'static str,
     context: usize,
     /// Texts are padded to a multiple of so many tokens.
     stride: usize,
@@ -41,40 +39,31 @@ pub struct Embedder {
     keeps_lengths: bool,
 }
 
-impl std::fmt::Debug for Embedder {
+impl std::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedder").field("vector", &self.vector).finish_non_exhaustive()
+        f.debug_struct("Encoder").field("context", &self.context).finish_non_exhaustive()
     }
 }
 
-impl Embedder {
+impl Encoder {
     /// Opens an encoder: the first function that is one.
     ///
     /// # Errors
-    /// [`Error::Input`] where none is, or where it has no vector of a whole text.
+    /// [`Error::Input`] where none is.
     pub fn open<'f>(
         candidates: impl IntoIterator<Item = &'f Function>,
         backend: Box<dyn Backend>,
     ) -> Result<Self> {
-        let wrong = |found: String, remedy: &str| Error::input("the package", found, remedy);
         let mut encoders = candidates.into_iter().filter_map(|f| Some((f, lengths(f)?)));
         let Some((function, [context, stride])) = encoders.next() else {
-            return Err(wrong(
+            return Err(Error::input(
+                "the package",
                 format!("no function takes {IDS} [1, T] with an {MASK} beside it"),
                 "give the package of an encoder; a language model's is for `quantize generate`",
             ));
         };
-        let outputs: Vec<&str> =
-            function.outputs.iter().map(|o| function.value(o.value).name.as_str()).collect();
-        let Some(vector) = VECTORS.into_iter().find(|name| outputs.contains(name)) else {
-            return Err(wrong(
-                format!("it gives {} and no vector of a whole text", outputs.join(", ")),
-                "convert a folder of sentence-transformers, which says how tokens are pooled, or \
-                 see its outputs with `quantize run`",
-            ));
-        };
         let (function, lengths) = (function.clone(), BTreeMap::new());
-        Ok(Self { function, vector, context, stride, backend, lengths, keeps_lengths: true })
+        Ok(Self { function, context, stride, backend, lengths, keeps_lengths: true })
     }
 
     /// The same for texts as long as they are, where the function takes any length: for those who look
@@ -92,18 +81,12 @@ impl Embedder {
         self.context
     }
 
-    /// The output that is a text's vector.
-    pub fn output(&self) -> &str {
-        self.vector
-    }
-
-    /// The vector of a text.
+    /// The outputs for a text.
     ///
     /// # Errors
-    /// [`Error::Usage`] for no tokens, more than there is room for, or ids that the model has not;
-    /// [`Error::Input`] for a vector
-    /// that is not finite; as [`Backend::prepare`] and [`Prepared::run`].
-    pub fn embed(&mut self, ids: &[i32]) -> Result<Vec<f32>> {
+    /// [`Error::Usage`] for no tokens, more than there is room for, or ids that the model has not; as
+    /// [`Backend::prepare`] and [`Prepared::run`].
+    pub fn run(&mut self, ids: &[i32]) -> Result<Tensors> {
         let (count, context) = (ids.len(), self.context);
         if count == 0 {
             return Err(Error::Usage("there is no token to embed; give a text".into()));
@@ -141,9 +124,62 @@ impl Embedder {
             self.lengths.insert(length, prepared);
         }
         let prepared = self.lengths.get_mut(&length);
-        let prepared = prepared.ok_or_else(|| Error::bug(self.vector, "nothing is prepared"))?;
+        let prepared =
+            prepared.ok_or_else(|| Error::bug("a text", "nothing is prepared for it"))?;
         let mut outputs = Tensors::new();
         prepared.run(&inputs, &mut Tensors::new(), &mut outputs)?;
+        Ok(outputs)
+    }
+}
+
+/// An encoder that has a vector of a whole text.
+#[derive(Debug)]
+pub struct Embedder {
+    encoder: Encoder,
+    /// The output that is the vector.
+    vector: &'static str,
+}
+
+impl Embedder {
+    /// Opens an encoder: the first function that is one.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where none is, or where it has no vector of a whole text.
+    pub fn open<'f>(
+        candidates: impl IntoIterator<Item = &'f Function>,
+        backend: Box<dyn Backend>,
+    ) -> Result<Self> {
+        let encoder = Encoder::open(candidates, backend)?;
+        let function = &encoder.function;
+        let outputs: Vec<&str> =
+            function.outputs.iter().map(|o| function.value(o.value).name.as_str()).collect();
+        let Some(vector) = VECTORS.into_iter().find(|name| outputs.contains(name)) else {
+            return Err(Error::input(
+                "the package",
+                format!("it gives {} and no vector of a whole text", outputs.join(", ")),
+                "convert a folder of sentence-transformers, which says how tokens are pooled, or \
+                 see its outputs with `quantize run`",
+            ));
+        };
+        Ok(Self { encoder, vector })
+    }
+
+    /// How long a text may be, in tokens.
+    pub fn context(&self) -> usize {
+        self.encoder.context()
+    }
+
+    /// The output that is a text's vector.
+    pub fn output(&self) -> &str {
+        self.vector
+    }
+
+    /// The vector of a text.
+    ///
+    /// # Errors
+    /// As [`Encoder::run`]; [`Error::Input`] for a vector that is not finite.
+    pub fn embed(&mut self, ids: &[i32]) -> Result<Vec<f32>> {
+        let outputs = self.encoder.run(ids)?;
         let vector = outputs.get(self.vector).and_then(Tensor::as_float);
         let vector = vector.ok_or_else(|| Error::bug(self.vector, "is no float tensor"))?;
         let vector: Vec<f32> = vector.iter().copied().collect();

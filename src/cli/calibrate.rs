@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use twolane::calibrate::{Calibration, Data, Entry, Grid, Model, Moments, Observer};
 use twolane::calibrate::{Range, Statistics, Symmetry};
-use twolane::embed::Embedder;
+use twolane::embed::Encoder;
 use twolane::execute::replace_file;
 use twolane::generate::widest;
 use twolane::pipeline::Progress;
@@ -99,7 +99,7 @@ fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Resu
         return calibrate(&opened, Samples::Windows(&Text { begin, ids }), &name, &hash, &bar);
     }
     let functions = opened.program.functions.values();
-    let context = Embedder::open(functions, Box::new(Cpu))?.context();
+    let context = Encoder::open(functions, Box::new(Cpu))?.context();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     bar.start(lines.len() as u64);
     let treatment = Treatment::of(&opened);

@@ -2,7 +2,7 @@
 
 use super::watching::{Watching, locked};
 use crate::calibrate::{Calibration, Data, Model};
-use crate::embed::Embedder;
+use crate::embed::Encoder;
 use crate::execute::{Rows, choose};
 use crate::generate::Session;
 use crate::model::decoder::ane::Host;
@@ -30,7 +30,7 @@ pub enum Samples<'a> {
 /// Where it takes texts or steps of one length alone, what pads them is counted with them.
 ///
 /// # Errors
-/// [`Error::Usage`] for data that gives no sample; as [`Session::chain`], [`Embedder::open`],
+/// [`Error::Usage`] for data that gives no sample; as [`Session::chain`], [`Encoder::open`],
 /// [`Rows::open`] and the backend.
 pub fn calibrate(
     package: &Package,
@@ -52,9 +52,9 @@ pub fn calibrate(
         Samples::Windows(text) => windows(package, text, watching, &mut end_sample, progress)?,
         Samples::Texts(texts) => {
             let functions = package.program.functions.values();
-            let mut embedder = Embedder::open(functions, Box::new(watching))?.unpadded();
+            let mut encoder = Encoder::open(functions, Box::new(watching))?.unpadded();
             for ids in texts {
-                embedder.embed(&ids?)?;
+                encoder.run(&ids?)?;
                 end_sample()?;
                 progress.advance(1);
             }

@@ -49,10 +49,10 @@ fn every_token_of_a_text_is_counted_once_and_no_padding() {
 }
 
 /// A bench with `q`, an encoder, and a tokenizer of three words.
-fn with_encoder() -> Bench {
+fn with_encoder(name: &str) -> Bench {
     let bench = Bench::new();
     let words = ["--scheme", "float16", "--to", "mlpackage", "-q", "-o", "q"];
-    let said = bench.run(&[&[tiny("sentence-bert").as_str()], &words[..]].concat());
+    let said = bench.run(&[&[tiny(name).as_str()], &words[..]].concat());
     assert_eq!(said.code, 0, "{}", said.err);
     let tokenizer = r#"{"version": "1.0", "added_tokens": [], "normalizer": null,
         "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "truncation": null,
@@ -64,7 +64,7 @@ fn with_encoder() -> Bench {
 
 #[test]
 fn texts_rows_and_parts_give_the_same_counts() {
-    let bench = with_encoder();
+    let bench = with_encoder("sentence-bert");
     let lines = ["a b c a", "c c b a", "b b b b", "a c b c"];
     fs::write(bench.path("all.txt"), lines.join("\n")).unwrap();
     fs::write(bench.path("1.txt"), format!("{}\n\n{}", lines[3], lines[0])).unwrap();
@@ -116,8 +116,18 @@ fn id(word: &str) -> i32 {
 }
 
 #[test]
+fn an_encoder_needs_no_vector_to_be_counted() {
+    let bench = with_encoder("distilbert");
+    fs::write(bench.path("text.txt"), "a b\nc a b").unwrap();
+    assert_eq!(bench.run(&["embed", "q", "--file", "text.txt"]).code, 3, "it has none");
+    let counted = bench.json(&["calibrate", "q", "text.txt", "-o", "counts"]);
+    assert_eq!(value(&counted, "layers_0_mlp_sum")["numbers"], 5 * 36, "five tokens");
+    assert_eq!(counted["data"][0]["samples"], 2);
+}
+
+#[test]
 fn what_cannot_be_counted_is_told() {
-    let bench = with_encoder();
+    let bench = with_encoder("sentence-bert");
     fs::write(bench.path("blank.txt"), "\n \n").unwrap();
     fs::write(bench.path("a.txt"), "a b").unwrap();
     for (words, code, told) in [
