@@ -36,11 +36,6 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
     };
     let mut found = validate(&options, &screen::Bar::new(global.quiet))?;
     found.judge(&limits);
-    if limits.is_empty() && !global.json && !global.quiet {
-        eprintln!(
-            "no limit was given: figures are for you to judge (--min-cosine, --min-sqnr, --max-kl)"
-        );
-    }
     if args.save {
         let place = match Package::is_in_chunks(&args.package) {
             true => args.package.join(FILE),
@@ -49,7 +44,13 @@ pub(super) fn run(args: &Validate, global: &Global) -> anyhow::Result<ExitCode> 
         let text = found.to_json();
         replace_file(&place, &|file| file.write_all(text.as_bytes()))?;
     }
-    tell(&found, global)
+    let verdict = tell(&found, global)?;
+    if limits.is_empty() && !global.json && !global.quiet {
+        eprintln!(
+            "no limit was given: figures are for you to judge (--min-cosine, --min-sqnr, --max-kl)"
+        );
+    }
+    Ok(verdict)
 }
 
 /// A file of text as ids.

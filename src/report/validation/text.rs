@@ -53,8 +53,11 @@ impl Validation {
         if self.layers.is_empty() {
             return String::new();
         }
-        let mut table = Table::new(vec![
-            Column::left("layer").shrink_to(24),
+        // A weight that several functions multiply by has a row for each.
+        let weights: BTreeSet<_> = self.layers.iter().map(|layer| &layer.weight).collect();
+        let is_shared = weights.len() < self.layers.len();
+        let function = is_shared.then(|| Column::left("function").optional());
+        let columns = [Column::left("layer").shrink_to(24)].into_iter().chain(function).chain([
             Column::left("operation").optional(),
             Column::left("shape").optional(),
             Column::left("stored as").cut_to(12).optional(),
@@ -63,11 +66,12 @@ impl Validation {
             Column::right("cosine"),
             Column::right("max error").optional(),
         ]);
+        let mut table = Table::new(columns.collect());
         let worst = self.worst_layers();
         for layer in worst.iter().take(ROWS) {
             let shown = layer.outputs.or(layer.weights);
-            table.row(vec![
-                layer.weight.clone(),
+            let function = is_shared.then(|| layer.function.clone());
+            let cells = [layer.weight.clone()].into_iter().chain(function).chain([
                 layer.operation.clone(),
                 shape(&layer.shape),
                 layer.stored_as.clone(),
@@ -76,6 +80,7 @@ impl Validation {
                 shown.map_or("–".into(), |f| format!("{:.6}", f.cosine)),
                 shown.map_or("–".into(), |f| figure(f.max_abs)),
             ]);
+            table.row(cells.collect());
         }
         let mut out = table.render(width);
         if let Some(next) = worst.get(ROWS) {
