@@ -298,6 +298,28 @@ impl<'w> Emitter<'w> {
         self.op("concat", name, &arguments)
     }
 
+    /// Rows of a table, by INT32 indices.
+    pub fn gather(&mut self, name: &str, table: ValueId, rows: ValueId) -> Result<ValueId> {
+        let axis = self.int(0)?;
+        self.op("gather", name, &[("x", table), ("indices", rows), ("axis", axis)])
+    }
+
+    /// One dimension of a value, as INT32 `[1]`.
+    pub fn dimension(&mut self, name: &str, x: ValueId, axis: usize) -> Result<ValueId> {
+        let shape = self.op("shape", &format!("{name}_shape"), &[("x", x)])?;
+        self.slice(&format!("{name}_count"), shape, 1, 0, axis..axis + 1)
+    }
+
+    /// The whole numbers from one INT32 `[1]` value up to another, which is not among them.
+    pub fn range(&mut self, name: &str, start: ValueId, end: ValueId) -> Result<ValueId> {
+        let axes = self.ints(&[0])?;
+        let start =
+            self.op("squeeze", &format!("{name}_start"), &[("x", start), ("axes", axes)])?;
+        let end = self.op("squeeze", &format!("{name}_end"), &[("x", end), ("axes", axes)])?;
+        let step = self.int(1)?;
+        self.op("range_1d", name, &[("start", start), ("end", end), ("step", step)])
+    }
+
     /// An input.
     pub fn input(
         &mut self,

@@ -307,9 +307,7 @@ fn finish(
 /// that one operation on the CPU, and the table, which is often the head as well, is stored once.
 fn embed(e: &mut Emitter<'_>, decoder: &Decoder, feed: &Feed) -> Result<ValueId> {
     let table = e.weight(decoder.embedding, &[decoder.vocabulary, decoder.hidden])?;
-    let axis = e.int(0)?;
-    let mut x =
-        e.op("gather", "embedded", &[("x", table), ("indices", feed.given), ("axis", axis)])?;
+    let mut x = e.gather("embedded", table, feed.given)?;
     if let Some(scale) = decoder.embedding_scale {
         let scale = e.number(scale)?;
         x = e.mul("embedded_scaled", x, scale)?;

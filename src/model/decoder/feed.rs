@@ -123,9 +123,9 @@ impl Feed {
 
     /// All tokens of a text at once.
     fn whole(e: &mut Emitter<'_>, given: ValueId) -> Result<Self> {
-        let end = dimension(e, "tokens", given, 1)?;
+        let end = e.dimension("tokens", given, 1)?;
         let begin = e.ints(&[0])?;
-        let rows = arange(e, "rows", begin, end)?;
+        let rows = e.range("rows", begin, end)?;
         let grid = Grid::new(e, rows, rows)?;
         let later = e.op("greater", "later", &[("x", grid.columns), ("y", grid.rows)])?;
         let mask = hide(e, "causal", later)?;
@@ -239,8 +239,7 @@ impl Feed {
         let (offsets, last) = (e.ints(&offsets)?, e.ints(&[rows as i32 - 1])?);
         let at = e.add(&format!("{name}_wanted"), offsets, self.span()?.begin)?;
         let at = e.op("minimum", &format!("{name}_within"), &[("x", at), ("y", last)])?;
-        let axis = e.int(0)?;
-        e.op("gather", name, &[("x", table), ("indices", at), ("axis", axis)])
+        e.gather(name, table, at)
     }
 
     /// The positions of the tokens beside those of all rows of the cache.
@@ -288,36 +287,11 @@ pub(super) fn hide(e: &mut Emitter<'_>, name: &str, flags: ValueId) -> Result<Va
     e.mul(name, ones, masked)
 }
 
-/// The numbers from one INT32 `[1]` value up to another.
-pub(super) fn arange(
-    e: &mut Emitter<'_>,
-    name: &str,
-    start: ValueId,
-    end: ValueId,
-) -> Result<ValueId> {
-    let axes = e.ints(&[0])?;
-    let start = e.op("squeeze", &format!("{name}_start"), &[("x", start), ("axes", axes)])?;
-    let end = e.op("squeeze", &format!("{name}_end"), &[("x", end), ("axes", axes)])?;
-    let step = e.int(1)?;
-    e.op("range_1d", name, &[("start", start), ("end", end), ("step", step)])
-}
-
 fn position(e: &mut Emitter<'_>, names: Names) -> Result<ValueId> {
     let name = names.position.ok_or_else(|| Error::bug("a step", "without a position"))?;
     let ty = TensorType::fixed(DataType::Int32, &[1]);
     let about = "how many tokens stand in the cache: the position of the first one given";
     e.input(name, ty, Sizes::Fixed, about)
-}
-
-/// One dimension of a value, as INT32 `[1]`.
-pub(super) fn dimension(
-    e: &mut Emitter<'_>,
-    name: &str,
-    x: ValueId,
-    axis: usize,
-) -> Result<ValueId> {
-    let shape = e.op("shape", &format!("{name}_shape"), &[("x", x)])?;
-    e.slice(&format!("{name}_count"), shape, 1, 0, axis..axis + 1)
 }
 
 /// The input of the tokens themselves.

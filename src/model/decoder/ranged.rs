@@ -16,7 +16,7 @@
 use super::Decoder;
 use super::build::Options;
 use super::cache::{Cache, Rows};
-use super::feed::{Feed, Grid, Length, Span, arange, dimension, hide};
+use super::feed::{Feed, Grid, Length, Span, hide};
 use crate::Result;
 use crate::graph::{DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
 use crate::model::blocks::{Around, Memory};
@@ -30,8 +30,8 @@ pub(super) fn feed(
     ids: ValueId,
 ) -> Result<Feed> {
     let given = mask(e, options)?;
-    let count = dimension(e, "tokens", ids, 1)?;
-    let end = dimension(e, "mask", given, 3)?;
+    let count = e.dimension("tokens", ids, 1)?;
+    let end = e.dimension("mask", given, 3)?;
     let begin = e.op("sub", "first_row", &[("x", end), ("y", count)])?;
     let rows = Rows::Ranged { begin, end };
     let cache = Cache::new(e, decoder, options, rows)?;
@@ -39,8 +39,8 @@ pub(super) fn feed(
     let position = e.op("sub", "position", &[("x", begin), ("y", unwritten)])?;
 
     let zero = e.ints(&[0])?;
-    let columns = arange(e, "cache_positions", zero, end)?;
-    let rows = arange(e, "token_positions", begin, end)?;
+    let columns = e.range("cache_positions", zero, end)?;
+    let rows = e.range("token_positions", begin, end)?;
     let grid = Grid::new(e, rows, columns)?;
     let later = e.op("greater", "later", &[("x", grid.columns), ("y", grid.rows)])?;
     let later = hide(e, "causal", later)?;

@@ -108,10 +108,7 @@ impl Feed {
         let types = if given { Some(input("token_type_ids", about)?) } else { None };
         let count = match options.style {
             Style::Ane => e.ints(&[context as i32])?,
-            Style::Gpu => {
-                let shape = e.op("shape", "ids_shape", &[("x", ids)])?;
-                e.slice("ids_count", shape, 1, 0, 1..2)?
-            }
+            Style::Gpu => e.dimension("ids", ids, 1)?,
         };
         let float = e.float();
         let shown = e.cast("shown", mask, float)?;
@@ -132,11 +129,11 @@ fn embed(
     options: &Options,
 ) -> Result<ValueId> {
     let words = e.weight(encoder.words, &[encoder.vocabulary, encoder.hidden])?;
-    let mut x = gather(e, "embedded", words, feed.ids)?;
+    let mut x = e.gather("embedded", words, feed.ids)?;
     if let Some(Types { table, rows, .. }) = encoder.types {
         let table = e.weight(table, &[rows, encoder.hidden])?;
         let types = match feed.types {
-            Some(ids) => gather(e, "types", table, ids)?,
+            Some(ids) => e.gather("types", table, ids)?,
             None if rows == 1 => table,
             None => e.slice("type", table, 2, 0, 0..1)?,
         };
@@ -176,12 +173,7 @@ fn positions(
     let counted = e.op("cumsum", "text_count", &[("x", is_text), ("axis", axis)])?;
     let counted = e.mul("text_places", counted, is_text)?;
     let places = e.add("token_positions", counted, padding)?;
-    gather(e, "positions", table, places)
-}
-
-fn gather(e: &mut Emitter<'_>, name: &str, table: ValueId, rows: ValueId) -> Result<ValueId> {
-    let axis = e.int(0)?;
-    e.op("gather", name, &[("x", table), ("indices", rows), ("axis", axis)])
+    e.gather("positions", table, places)
 }
 
 /// What callers see of the last hidden values.

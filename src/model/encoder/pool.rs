@@ -130,9 +130,8 @@ fn reduce(e: &mut Emitter<'_>, operation: &str, name: &str, x: ValueId) -> Resul
 
 /// 0, 1, … for the tokens: INT32 `[1, T]`.
 fn places(e: &mut Emitter<'_>, tokens: &Tokens) -> Result<ValueId> {
-    let (axes, start, step) = (e.ints(&[0])?, e.int(0)?, e.int(1)?);
-    let end = e.op("squeeze", "tokens_end", &[("x", tokens.count), ("axes", axes)])?;
-    let places = e.op("range_1d", "places", &[("start", start), ("end", end), ("step", step)])?;
+    let zero = e.ints(&[0])?;
+    let places = e.range("places", zero, tokens.count)?;
     e.reshape("places_row", places, &[1, -1])
 }
 
