@@ -14,6 +14,7 @@
 //! | | [`plan`] | which scheme each tensor gets, and every size and offset, before any data is read |
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
+//! | | [`activations`] | a function whose layers read INT8 |
 //! | | [`calibrate`] | activations, counted exactly → INT8 ranges |
 //! | | [`report`] | what a run did: `report.json`, tables, plots |
 //! | | [`runtime`] | functions evaluated on any machine: the definition, and the same numbers fast |
@@ -30,6 +31,7 @@
 //!
 //! The words of the command line live in the binary, `quantize`.
 
+pub mod activations;
 pub mod calibrate;
 pub mod embed;
 mod error;

@@ -29,7 +29,7 @@ pub struct Statistics {
 impl Statistics {
     /// How many numbers were counted.
     pub fn numbers(&self) -> u64 {
-        self.counts.iter().map(|(_, n)| n).sum()
+        self.counts.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Adds the counts of other data; `None` for another number of columns and for sums beyond bounds.
@@ -56,6 +56,24 @@ impl Statistics {
             *sum = sum.checked_add(*more)?;
         }
         Some(())
+    }
+
+    /// The counts of several values as those of one, without columns.
+    pub fn together<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut one = Self::default();
+        for part in all {
+            for &(bits, more) in &part.counts {
+                let count = counts.entry(bits).or_default();
+                *count = count.saturating_add(more);
+            }
+            // A sample has a number, and there are fewer than 2⁵⁶ of each value.
+            one.samples = one.samples.saturating_add(part.samples);
+            one.minima = one.minima.saturating_add(part.minima);
+            one.maxima = one.maxima.saturating_add(part.maxima);
+        }
+        one.counts = counts.into_iter().collect();
+        one
     }
 
     /// The finite numbers that occurred, ascending, and how often.

@@ -2,10 +2,14 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use regex::Regex;
 use std::path::PathBuf;
+use twolane::activations::Activations;
 use twolane::calibrate::{Observer, Symmetry};
 use twolane::execute::Engine;
-use twolane::plan::{FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit};
+use twolane::plan::{
+    FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit, pattern_of_names,
+};
 use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
@@ -30,6 +34,8 @@ Examples:
       an encoder's vectors, and how near they are
   quantize calibrate model-float16/ texts.txt --out model.calibration.safetensors
       what its activations are: counts, and the INT8 ranges that follow
+  quantize --activations int8 --calibration model.calibration.safetensors model/
+      W8A8: layers that multiply INT8 by INT8
   quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
       a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
@@ -128,6 +134,18 @@ pub(crate) struct Convert {
     /// codes stand for [default: they stay as they are]
     #[arg(long, help_heading = "Schemes")]
     pub(crate) requantize: bool,
+    /// Quantize activations too, so that layers compute in INT8: int8, with options after commas:
+    /// symmetric or asymmetric (default: whichever suits a value), matmul (attention's products as
+    /// well), and how ranges are chosen: mse (default), min-max, moving-average, entropy or
+    /// percentile:99.99. Needs --calibration
+    #[arg(long, value_name = "A", help_heading = "Activations", requires = "calibration")]
+    pub(crate) activations: Option<Activations>,
+    /// What `quantize calibrate` counted of the model in float
+    #[arg(long, value_name = "FILE", help_heading = "Activations")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Layers, by the name of their weight, that read float activations all the same. May be repeated
+    #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]
+    pub(crate) a16: Vec<Regex>,
     /// What a NaN or infinity does: error, or keep its tensor in float [default: error]
     #[arg(long, value_name = "WHAT", help_heading = "Schemes")]
     pub(crate) non_finite: Option<NonFinite>,

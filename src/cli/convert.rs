@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use twolane::activations::Activations;
+use twolane::calibrate::Calibration;
 use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
 use twolane::text::printable;
@@ -96,7 +99,11 @@ fn options(args: &Convert) -> Result<Options> {
         true => args.golden.map_or(1, usize::from),
         false => 0,
     };
+    let calibration = args.calibration.as_deref().map(Calibration::read).transpose()?;
+    let activations = args.activations.clone();
     Ok(Options {
+        calibration: calibration.map(Arc::new),
+        activations: activations.map(|how| Activations { float: args.a16.clone(), ..how }),
         scheme: args.scheme.unwrap_or(default.scheme),
         rules,
         min_elements: args.min_elements.unwrap_or(default.min_elements),

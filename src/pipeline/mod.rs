@@ -9,6 +9,7 @@
 //! | `roles` | what a whole model does with each tensor |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
+//! | `activations` | INT8 activations, where they are asked for |
 //! | `dense` | what quantized weights stand for, as their checkpoint would hold it |
 //! | `beside` | the tokenizer and its like, which go with a whole model |
 //! | `golden` | recorded inputs and outputs of the package's functions |
@@ -22,6 +23,7 @@
 //! | `summary` | plan and outcomes → report |
 //! | [`output`] | the output folder as one transaction |
 
+mod activations;
 mod beside;
 mod budget;
 mod bytes;

@@ -1,5 +1,6 @@
 //! The .mlpackage of a run: a whole model or its layers, lowered, and its place among the files.
 
+use super::activations;
 use super::bytes::param_bytes;
 use super::files::{Files, bits, float_of};
 use super::golden;
@@ -76,13 +77,17 @@ pub(super) fn add(
              a config.json describes; leave it out"
         )));
     }
-    let programs = match subject {
+    let mut programs = match subject {
         Subject::Layers => vec![layer_program(plan, &places)?],
         Subject::Whole(whole) => model_programs(plan, whole)?,
         Subject::Program { program, constants } => {
             vec![compressed_program(plan, program, constants)]
         }
     };
+    // What is recorded is what the model computes before anything is quantized.
+    let golden = plan.options.outputs.contains(&Output::Golden);
+    let mut recorded = if golden { programs.clone() } else { vec![] }.into_iter();
+    activations::pair(&mut programs, plan, subject)?;
     let in_chunks = programs.len() > 1;
     let mut listed = Vec::new();
     for mut program in programs {
@@ -98,7 +103,11 @@ pub(super) fn add(
                 stem
             }
         };
-        add_program(files, &stem, plan, &places, program)?;
+        add_program(files, &stem, plan, &places, &program)?;
+        if let Some(program) = recorded.next() {
+            let golden = golden::add(files, &stem, plan, program)?;
+            files.golden.push(golden);
+        }
     }
     if !listed.is_empty() {
         let list = chunks::to_json(&listed).into_bytes();
@@ -118,9 +127,9 @@ fn add_program(
     stem: &str,
     plan: &Plan,
     places: &[usize],
-    program: Program,
+    program: &Program,
 ) -> Result<()> {
-    let lowered = lower(&program, plan.options.target)?;
+    let lowered = lower(program, plan.options.target)?;
     let folder = format!("{stem}.{ENDING}");
     let model = lowered.model.to_bytes();
     let manifest = Manifest::new(blake3::hash(&model).as_bytes()).to_json().into_bytes();
@@ -158,10 +167,6 @@ fn add_program(
     }
     let weights = format!("{folder}/{WEIGHTS_PATH}");
     files.packages.push(Package { lowered, path, bytes, weights });
-    if plan.options.outputs.contains(&Output::Golden) {
-        let golden = golden::add(files, stem, plan, program)?;
-        files.golden.push(golden);
-    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Everything that words can choose, resolved: only these values reach the pipeline.
 
 use super::Rule;
+use crate::activations::Activations;
+use crate::calibrate::Calibration;
 use crate::formats::metal_blob::Lanes;
 use crate::scheme::{Clip, Float, Linear, LinearBits, LinearGranularity, Scheme};
 use crate::target::Target;
@@ -8,6 +10,7 @@ use regex::Regex;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::{fmt, str::FromStr};
 
 /// The options of a run. Its serialized form goes into plans and reports, and leaves out what does
@@ -41,6 +44,12 @@ pub struct Options {
     /// Which matrices become functions of the layer package; all, if absent.
     #[serde(serialize_with = "as_pattern", skip_serializing_if = "Option::is_none")]
     pub layers: Option<Regex>,
+    /// What was counted of the model's activations.
+    #[serde(serialize_with = "as_data", skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Arc<Calibration>>,
+    /// How activations are quantized; they stay in float, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activations: Option<Activations>,
     /// Recorded inputs of each function, where [`Output::Golden`] is written.
     #[serde(skip_serializing_if = "is_zero")]
     pub golden: usize,
@@ -74,6 +83,8 @@ impl Default for Options {
             lanes: Lanes::default(),
             model: ModelOptions::default(),
             layers: None,
+            calibration: None,
+            activations: None,
             golden: 0,
             sha256: false,
             output: None,
@@ -155,6 +166,11 @@ impl Default for ModelOptions {
 
 fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_some(&pattern.as_ref().map(Regex::as_str))
+}
+
+/// What it was counted on.
+fn as_data<S: Serializer>(of: &Option<Arc<Calibration>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(of.iter().flat_map(|calibration| &calibration.data))
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.

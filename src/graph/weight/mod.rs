@@ -6,6 +6,7 @@
 mod bytes;
 mod check;
 mod dequantize;
+mod integer;
 
 pub use bytes::{Bytes, Identity};
 

@@ -1,0 +1,86 @@
+//! INT8 activations: pairs of `quantize` and `dequantize` around what computes in INT8.
+//!
+//! There is no operation with INT8 operands in MIL: between a `dequantize` of what a layer reads and a
+//! `quantize` of what follows it, the device multiplies the codes themselves. A pair costs accuracy
+//! wherever it stands, so it stands only where it makes INT8 arithmetic possible, or keeps a chain of
+//! such layers from returning to float between them.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Activations`], [`Zero`] | what a user chooses |
+//! | `flow` | who makes and who reads each value |
+//! | `layers` | which layers could multiply in INT8, and why the others could not |
+//! | `chains` | which values are quantized: what these layers read, and what lies between them |
+//! | `shared` | values that must have one scale |
+//! | `grids` | statistics → the scale and zero point of each |
+//! | `insert` | the pairs, put into the function |
+//! | [`quantize()`] | all of it |
+//!
+//! Sources: coremltools' guide to quantizing activations for which operations Core ML takes between
+//! pairs; its pass `insert_prefix_quantize_dequantize_pair` for the form of a pair.
+
+mod chains;
+mod flow;
+mod grids;
+mod insert;
+mod layers;
+mod options;
+mod shared;
+
+pub use options::{Activations, Zero};
+
+use crate::calibrate::Calibration;
+use crate::graph::weight::Weight;
+use crate::graph::{Function, ValueId};
+use flow::Flow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was done to a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quantized {
+    /// Values that have a pair.
+    pub values: usize,
+    /// Layers that compute in INT8, by operation.
+    pub layers: Vec<String>,
+    /// Layers that read float, and why.
+    pub left: BTreeMap<String, String>,
+}
+
+/// Puts pairs into a function: before every layer that can multiply in INT8 (`linear` and `conv` whose
+/// weight is stored as symmetric INT8, and where asked for `matmul`), and around `add`, `concat` and
+/// pooling where that keeps a chain of such layers in INT8. Operands of `add`, and both sides of
+/// `concat` and of `max_pool`, share one scale. Whoever computes in float reads the float value still.
+///
+/// `original` is what a weight was called before it became a constant of this function.
+pub fn quantize<'n>(
+    function: &mut Function,
+    calibration: &Calibration,
+    how: &Activations,
+    original: &dyn Fn(&Weight) -> Option<&'n str>,
+) -> Quantized {
+    let flow = Flow::new(function);
+    let mut left = BTreeMap::new();
+    let mut layers = layers::find(&flow, how, original, &mut left);
+    // A layer whose input was never seen has no range, and its chain must do without it.
+    let (grids, reads) = loop {
+        let chains = chains::find(&flow, &layers);
+        let groups = shared::groups(&flow, &chains);
+        let grids = grids::choose(&flow, &groups, calibration, how);
+        let lacks = |reads: &BTreeSet<ValueId>| !reads.iter().all(|id| grids.contains_key(id));
+        let unseen: Vec<usize> =
+            layers.iter().filter(|(_, reads)| lacks(reads)).map(|(place, _)| *place).collect();
+        if unseen.is_empty() {
+            let reads = chains.into_reads(&layers);
+            break (grids, reads);
+        }
+        for place in unseen {
+            layers.remove(&place);
+            let name = flow.function.operations[place].name.clone();
+            left.insert(name, "its input was not counted in the calibration".into());
+        }
+    };
+    let names = layers.keys().map(|&place| flow.function.operations[place].name.clone());
+    let outcome = Quantized { values: grids.len(), layers: names.collect(), left };
+    insert::pairs(function, &grids, &reads);
+    outcome
+}

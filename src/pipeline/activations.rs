@@ -1,0 +1,83 @@
+//! INT8 activations of what a package is to hold.
+
+use super::package::Subject;
+use crate::activations::{self, Activations, Quantized};
+use crate::calibrate::Calibration;
+use crate::graph::Program;
+use crate::graph::weight::{Data, Weight};
+use crate::plan::Plan;
+use crate::target::Target;
+use crate::text::listed;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// What is asked for, and from what it follows; `None` for activations in float.
+///
+/// # Errors
+/// [`Error::Usage`] for what has no activations to be known, or no ranges for them.
+fn asked<'p>(
+    plan: &'p Plan,
+    subject: &Subject,
+) -> Result<Option<(&'p Activations, &'p Calibration)>> {
+    let Some(how) = &plan.options.activations else { return Ok(None) };
+    let usage = |why: String| Err(Error::Usage(format!("--activations {how}: {why}")));
+    if matches!(subject, Subject::Layers) {
+        return usage(
+            "the layers of a bare checkpoint read nothing of each other; give a folder with a \
+             config.json that describes the model, or an .mlpackage"
+                .into(),
+        );
+    }
+    if plan.options.target < Target::Ios17 {
+        let target = plan.options.target;
+        return usage(format!("{target} has no INT8 activations; the first target is ios17"));
+    }
+    match plan.options.calibration.as_deref() {
+        Some(calibration) => Ok(Some((how, calibration))),
+        None => usage(
+            "ranges come from data; add --calibration with what `quantize calibrate` wrote".into(),
+        ),
+    }
+}
+
+/// Puts pairs into all functions, where that is asked for; says what stays in float.
+///
+/// # Errors
+/// As [`asked`]; [`Error::Usage`] where the statistics are of another model, and where no layer can
+/// multiply in INT8.
+pub(super) fn pair(programs: &mut [Program], plan: &mut Plan, subject: &Subject) -> Result<()> {
+    let Some((how, calibration)) = asked(plan, subject)? else { return Ok(()) };
+    let original = |weight: &Weight| {
+        let operands = weight.storage.operands();
+        operands.into_iter().find_map(|(_, operand)| match operand.data {
+            Data::Later(slot) => Some(plan.tensors[slot.tensor].name.as_str()),
+            Data::Bytes(_) => None,
+        })
+    };
+    let mut all = Quantized::default();
+    for function in programs.iter_mut().flat_map(|program| program.functions.values_mut()) {
+        let one = activations::quantize(function, calibration, how, &original);
+        all.values += one.values;
+        all.layers.extend(one.layers);
+        all.left.extend(one.left);
+    }
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (layer, why) in &all.left {
+        reasons.entry(why).or_default().push(layer);
+    }
+    let told = reasons.iter().map(|(why, layers)| {
+        format!("activations stay in float: {why}: {}", listed(layers.iter().copied()))
+    });
+    let told: Vec<String> = told.collect();
+    if all.layers.is_empty() {
+        let why = match told.is_empty() {
+            true => "the model has no linear or conv with a constant weight".into(),
+            false => told.join("; "),
+        };
+        return Err(Error::Usage(format!(
+            "--activations {how}: no layer can multiply in INT8; {why}"
+        )));
+    }
+    plan.warnings.extend(told);
+    Ok(())
+}
