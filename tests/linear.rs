@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use twolane::metrics::{Stats, sqnr_db};
 use twolane::quantize::kernel::Kernel;
 use twolane::quantize::linear::Linear;
-use twolane::quantize::{Params, Quantizer, dequantize};
+use twolane::quantize::{Guide, Params, Quantizer, dequantize};
 use twolane::scheme::{self, Clip, LinearBits, LinearGranularity, Scheme};
 use twolane::tensor::{FloatType, Weights};
 
@@ -87,7 +87,7 @@ struct Whole {
 
 /// Quantizes a tensor in pieces of `step` rows.
 fn quantize(t: &Tensor, scheme: scheme::Linear, clip: Clip, kernel: Kernel, step: usize) -> Whole {
-    let linear = Linear::with_kernel(t.weights(), scheme, clip, kernel).expect("finite");
+    let linear = Linear::with(t.weights(), scheme, clip, Guide::default(), kernel).expect("finite");
     let quantizer = Quantizer::Linear(linear);
     let (rows, mut params) = (t.weights().rows(), quantizer.shared());
     let mut codes = vec![0x55; quantizer.code_len(rows)];

@@ -12,10 +12,11 @@
 //! Core ML's `linear_symmetric` mode.
 
 use super::grid::{Codes, Grid};
+use super::importance::shares;
 use super::kernel::Kernel;
 use super::kernel::encode::{DecodeRow, EncodeRow, Grids, RowErrors, Sums};
 use super::range::{self, Ranger};
-use super::{ClipCurve, Encoded, Params, check};
+use super::{ClipCurve, Encoded, Guide, Params, check};
 use crate::metrics::{Stats, sample_stride};
 use crate::scheme::{self, Clip, LinearGranularity};
 use crate::tensor::Weights;
@@ -29,6 +30,7 @@ pub struct Linear<'a> {
     codes: Codes,
     clip: Clip,
     kernel: Kernel,
+    guide: Guide,
     layout: Layout,
 }
 
@@ -49,17 +51,18 @@ impl<'a> Linear<'a> {
     /// [`Error::Input`] at the first weight that is not finite or is beyond FP16's range, if the
     /// whole tensor must be seen now.
     pub fn new(weights: Weights<'a>, scheme: scheme::Linear, clip: Clip) -> Result<Self> {
-        Self::with_kernel(weights, scheme, clip, Kernel::detect())
+        Self::with(weights, scheme, clip, Guide::default(), Kernel::detect())
     }
 
-    /// Like [`Self::new`], with instructions of the caller's choice.
+    /// Like [`Self::new`], with what is known of the inputs, and instructions of the caller's choice.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_kernel(
+    pub fn with(
         weights: Weights<'a>,
         scheme: scheme::Linear,
         clip: Clip,
+        guide: Guide,
         kernel: Kernel,
     ) -> Result<Self> {
         let (cols, taps) = (weights.cols(), weights.taps());
@@ -67,16 +70,17 @@ impl<'a> Linear<'a> {
             return Err(Error::bug(weights.name, "linear codes need a matrix that is not empty"));
         }
         let codes = Codes::of(scheme);
+        let importance = guide.importance.as_deref();
         let layout = match scheme.granularity {
             LinearGranularity::Tensor => {
                 check::all(kernel, &weights)?;
-                let (grid, clips) = range::of_tensor(kernel, &weights, codes, clip);
+                let (grid, clips) = range::of_tensor(kernel, &weights, codes, clip, importance);
                 Layout::Tensor { grid, clips }
             }
             LinearGranularity::Channel { axis: 0 } => Layout::Rows { segment: cols },
             LinearGranularity::Channel { axis: 1 } => {
                 check::all(kernel, &weights)?;
-                let grids = range::of_columns(kernel, &weights, codes, clip);
+                let grids = range::of_columns(kernel, &weights, codes, clip, importance);
                 let spread = |f: fn(&Grid) -> f32| {
                     grids.iter().flat_map(|g| std::iter::repeat_n(f(g), taps)).collect()
                 };
@@ -96,7 +100,7 @@ impl<'a> Linear<'a> {
                 Layout::Rows { segment: size * taps }
             }
         };
-        Ok(Self { weights, codes, clip, kernel, layout })
+        Ok(Self { weights, codes, clip, kernel, guide, layout })
     }
 
     /// The instructions in use.
@@ -175,11 +179,16 @@ impl<'a> Linear<'a> {
         };
         let stride = sample_stride(weights.len());
         let mut errors = Vec::new();
+        let mut importance = Vec::new();
         for (row, codes) in rows.zip(codes.chunks_exact_mut(cols)) {
             let bytes = weights.slice(row * cols..(row + 1) * cols);
             let (grids, clips) = match (&mut ranger, &self.layout) {
                 (Some(ranger), _) => {
-                    let Some(clips) = ranger.look(bytes) else {
+                    if let Some(of) = &self.guide.importance {
+                        importance.clear();
+                        importance.extend(shares(of.row(row)));
+                    }
+                    let Some(clips) = ranger.look(bytes, &importance) else {
                         return Err(check::first(weights, row..row + 1));
                     };
                     self.push(&mut params, &ranger.scale, &ranger.zero);
@@ -257,7 +266,8 @@ impl<'a> Linear<'a> {
             Layout::Tensor { grid, .. } => range::Sampled::Tensor(grid),
             Layout::Columns { .. } => range::Sampled::Columns,
         };
-        range::curve(self.kernel, &self.weights, self.codes, self.clip, sampled)
+        let importance = self.guide.importance.as_deref();
+        range::curve(self.kernel, &self.weights, self.codes, self.clip, importance, sampled)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`linear`] | INT8 and INT4 with scale and zero point |
 //! | `range` | which range linear codes cover: `--clip` |
 //! | `grid` | the values that one scale and one zero point can hold |
+//! | [`Importance`], [`Guide`] | what is known of a weight's inputs |
 //! | [`palette`] | optimal and vector palettes |
 //! | [`kernel`] | the instructions that linear codes are computed with |
 //! | [`check`] | weights that cannot be quantized |
@@ -19,12 +20,16 @@
 mod array;
 pub mod check;
 mod grid;
+mod importance;
 pub mod kernel;
 pub mod linear;
 pub mod palette;
 mod range;
 
 pub use array::{Quantized, array};
+pub use importance::Importance;
+
+use kernel::Kernel;
 
 use crate::metrics::Stats;
 use crate::scheme::{Clip, PaletteGranularity, Scheme};
@@ -32,6 +37,7 @@ use crate::tensor::Weights;
 use crate::{Error, Result};
 use half::f16;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What decodes codes, in the order of the plan's operands (`graph::weight::Storage`), each
 /// row-major. Only the members that the scheme has are filled.
@@ -99,6 +105,14 @@ impl ClipCurve {
     }
 }
 
+/// What is known of the inputs that a weight is multiplied with, and shall be used.
+#[derive(Clone, Debug, Default)]
+pub struct Guide {
+    /// Ranges searched for the least error (`--clip mse`) and palettes minimise
+    /// `Σ importance · (w − ŵ)²`; without, each weight counts alike.
+    pub importance: Option<Arc<Importance>>,
+}
+
 /// One tensor being quantized.
 pub enum Quantizer<'a> {
     /// Linear codes.
@@ -116,9 +130,25 @@ impl<'a> Quantizer<'a> {
     /// `unique` where the tensor has more distinct values than the palette. [`Error::Bug`] for a
     /// scheme that is no quantization.
     pub fn new(weights: Weights<'a>, scheme: Scheme, clip: Clip) -> Result<Self> {
+        Self::guided(weights, scheme, clip, Guide::default())
+    }
+
+    /// Like [`Self::new`], for a weight whose inputs are known.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn guided(weights: Weights<'a>, scheme: Scheme, clip: Clip, guide: Guide) -> Result<Self> {
+        if guide.importance.as_ref().is_some_and(|importance| !importance.fits(&weights)) {
+            return Err(Error::bug(weights.name, "its importances are those of another shape"));
+        }
         match scheme {
-            Scheme::Linear(scheme) => linear::Linear::new(weights, scheme, clip).map(Self::Linear),
-            Scheme::Palette(scheme) => palette::Palette::new(weights, scheme).map(Self::Palette),
+            Scheme::Linear(scheme) => {
+                let linear = linear::Linear::with(weights, scheme, clip, guide, Kernel::detect());
+                linear.map(Self::Linear)
+            }
+            Scheme::Palette(scheme) => {
+                palette::Palette::new(weights, scheme, guide).map(Self::Palette)
+            }
             Scheme::Float(_) => Err(Error::bug(weights.name, "a float scheme has no codes")),
         }
     }

@@ -5,6 +5,9 @@
 //! codes a model of the error chooses two candidates, and only those see every weight. In both
 //! cases the winner must then beat the whole range by the error as it is reported, decoded values
 //! rounded to FP16: so the search never loses to clipping nothing.
+//!
+//! Where weights have importances (`WEIGHTED`), each error counts as often; then all segments are
+//! searched by trial.
 
 use super::encode::{join, widen};
 use super::{
@@ -24,6 +27,8 @@ pub(in crate::quantize) struct SearchRow<'a> {
     /// The grids that cover them, in; the best grids, out.
     pub(in crate::quantize) scale: &'a mut [f32],
     pub(in crate::quantize) zero: &'a mut [f32],
+    /// The importance of each weight of the row, or nothing.
+    pub(in crate::quantize) importance: &'a [f32],
     /// Room for the weights of a tail.
     pub(in crate::quantize) tail: &'a mut Vec<f32>,
 }
@@ -33,29 +38,34 @@ impl Routine for SearchRow<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        with_element!(self.dtype, E => search_row::<L, E>(l, self));
+        with_element!(self.dtype, E => match self.importance {
+            [] => search_row::<L, E, false>(l, self),
+            _ => search_row::<L, E, true>(l, self),
+        });
     }
 }
 
 #[inline(always)]
-fn search_row<L: Lanes, E: Element>(l: L, row: SearchRow) {
-    let SearchRow { bytes, segment, codes, low, high, scale, zero, tail, .. } = row;
+fn search_row<L: Lanes, E: Element, const WEIGHTED: bool>(l: L, row: SearchRow) {
+    let SearchRow { bytes, segment, codes, low, high, scale, zero, importance, tail, .. } = row;
     for (i, bytes) in bytes.chunks_exact(segment * E::BYTES).enumerate() {
         let (low, high) = (low[i].min(0.0), high[i].max(0.0));
         if low == 0.0 && high == 0.0 {
             continue;
         }
         let whole = Grid { scale: scale[i], zero: zero[i] };
+        let importance = if WEIGHTED { &importance[i * segment..][..segment] } else { &[] };
         let modelled = !codes.asymmetric && codes.max > 100.0 && segment >= MODELLED;
-        let best = if modelled {
+        let best = if modelled && !WEIGHTED {
             by_tail::<L, E>(l, bytes, codes, high.max(-low), tail)
         } else {
-            by_trial::<L, E>(l, bytes, codes, low, high)
+            by_trial::<L, E, WEIGHTED>(l, bytes, codes, importance, low, high)
         };
         if best == whole {
             continue;
         }
-        let [noise, whole_noise] = noises::<L, E, 2>(l, bytes, codes, [best, whole]);
+        let grids = [best, whole];
+        let [noise, whole_noise] = noises::<L, E, 2, WEIGHTED>(l, bytes, codes, importance, grids);
         if noise < whole_noise {
             (scale[i], zero[i]) = (best.scale, best.zero);
         }
@@ -186,12 +196,23 @@ fn rough_noises<L: Lanes, E: Element>(
     noises
 }
 
+/// The importances of a packet; zeros behind a segment's end, where no error is.
+#[inline(always)]
+fn importances(importance: &[f32], packet: usize) -> [[f32; LANES]; 4] {
+    let mut whole = [[0.0; LANES]; 4];
+    let here = &importance[packet * PACKET..];
+    let len = here.len().min(PACKET);
+    whole.as_flattened_mut()[..len].copy_from_slice(&here[..len]);
+    whole
+}
+
 /// Σe² of grids, as it is reported.
 #[inline(always)]
-fn noises<L: Lanes, E: Element, const K: usize>(
+fn noises<L: Lanes, E: Element, const K: usize, const WEIGHTED: bool>(
     l: L,
     bytes: &[u8],
     codes: Codes,
+    importance: &[f32],
     grids: [Grid; K],
 ) -> [f64; K] {
     let zero = l.splat(0.0);
@@ -203,15 +224,22 @@ fn noises<L: Lanes, E: Element, const K: usize>(
         high[k] = l.splat(codes.max - grid.zero);
     }
     let mut wide = [[0.0; LANES]; K];
+    let mut packets = 0;
     for bytes in bytes.chunks(16 * PACKET * E::BYTES) {
         let mut sums = [zero; K];
         for bytes in bytes.chunks(PACKET * E::BYTES) {
-            for x in load_packet::<L, E>(l, bytes) {
+            let often = if WEIGHTED { importances(importance, packets) } else { [[1.0; LANES]; 4] };
+            packets += 1;
+            for (x, often) in load_packet::<L, E>(l, bytes).into_iter().zip(often) {
                 for k in 0..K {
                     let rounded = l.round(quotient::<L, E>(l, x, scale[k], recip[k]));
                     let kept = l.max(l.min(rounded, high[k]), low[k]);
                     let error = l.sub(x, l.through_f16(l.mul(kept, scale[k])));
-                    sums[k] = l.add(sums[k], l.mul(error, error));
+                    let mut energy = l.mul(error, error);
+                    if WEIGHTED {
+                        energy = l.mul(energy, l.get(&often));
+                    }
+                    sums[k] = l.add(sums[k], energy);
                 }
             }
         }
@@ -248,7 +276,14 @@ impl Steps {
 /// Tries candidates on all weights, eight at a time: geometric, downwards, until the error has risen;
 /// then between the neighbours of the best.
 #[inline(always)]
-fn by_trial<L: Lanes, E: Element>(l: L, bytes: &[u8], codes: Codes, low: f32, high: f32) -> Grid {
+fn by_trial<L: Lanes, E: Element, const WEIGHTED: bool>(
+    l: L,
+    bytes: &[u8],
+    codes: Codes,
+    importance: &[f32],
+    low: f32,
+    high: f32,
+) -> Grid {
     let steps = if codes.max < 100.0 {
         Steps::INT4
     } else if bytes.len() < MODELLED * E::BYTES {
@@ -260,15 +295,15 @@ fn by_trial<L: Lanes, E: Element>(l: L, bytes: &[u8], codes: Codes, low: f32, hi
     for i in 1..LANES {
         factors[i] = factors[i - 1] * steps.ratio;
     }
-    let range = Extent { low, high, codes };
+    let segment = Segment { bytes, importance, low, high, codes };
     let mut best = Best { error: f32::INFINITY, grid: Grid { scale: 1.0, zero: 0.0 }, factor: 1.0 };
     if steps.first > 1.0 {
         // Nothing is clipped: no code needs to be clamped.
-        try_eight::<L, E, false>(l, bytes, range, factors, &mut best);
+        try_eight::<L, E, false, WEIGHTED>(l, segment, factors, &mut best);
         return best.grid;
     }
     for _ in 0..steps.batches {
-        try_eight::<L, E, true>(l, bytes, range, factors, &mut best);
+        try_eight::<L, E, true, WEIGHTED>(l, segment, factors, &mut best);
         // The error has risen twice since the best: it will not fall again by much.
         if best.factor > factors[LANES - 2] {
             break;
@@ -285,14 +320,16 @@ fn by_trial<L: Lanes, E: Element>(l: L, bytes: &[u8], codes: Codes, low: f32, hi
             let parts = if i < 4 { i as f32 - 4.0 } else { i as f32 - 3.0 };
             *factor = best.factor * (1.0 + parts * part);
         }
-        try_eight::<L, E, true>(l, bytes, range, factors, &mut best);
+        try_eight::<L, E, true, WEIGHTED>(l, segment, factors, &mut best);
     }
     best.grid
 }
 
-/// What a segment's candidates are made from.
+/// What a segment's candidates are made from, and what they are tried on.
 #[derive(Clone, Copy)]
-struct Extent {
+struct Segment<'a> {
+    bytes: &'a [u8],
+    importance: &'a [f32],
     low: f32,
     high: f32,
     codes: Codes,
@@ -307,10 +344,9 @@ struct Best {
 
 /// Judges eight shares of the whole range; without `CLIP`, as if there were codes beyond the last.
 #[inline(always)]
-fn try_eight<L: Lanes, E: Element, const CLIP: bool>(
+fn try_eight<L: Lanes, E: Element, const CLIP: bool, const WEIGHTED: bool>(
     l: L,
-    bytes: &[u8],
-    Extent { low, high, codes }: Extent,
+    Segment { bytes, importance, low, high, codes }: Segment,
     factors: [f32; LANES],
     best: &mut Best,
 ) {
@@ -334,15 +370,21 @@ fn try_eight<L: Lanes, E: Element, const CLIP: bool>(
     let mut wide = [0.0; LANES];
     let mut sums = [zero; 4];
     let mut pending = 0;
-    for bytes in bytes.chunks(PACKET * E::BYTES) {
+    for (at, bytes) in bytes.chunks(PACKET * E::BYTES).enumerate() {
         // Candidates lie in the lanes; each weight meets all eight at once.
-        let [a, b, c, d] = load_packet::<L, E>(l, bytes);
-        for x in [l.put(a), l.put(b), l.put(c), l.put(d)] {
+        let packet = load_packet::<L, E>(l, bytes);
+        let often = if WEIGHTED { importances(importance, at) } else { [[1.0; LANES]; 4] };
+        for (x, often) in packet.into_iter().zip(often) {
+            let x = l.put(x);
             for i in 0..LANES {
                 let steps = l.mul(l.splat(x[i]), recip);
                 let kept = if CLIP { l.max(l.min(steps, top), bottom) } else { steps };
                 let error = l.sub(steps, l.round(kept));
-                sums[i % 4] = l.add(sums[i % 4], l.mul(error, error));
+                let mut energy = l.mul(error, error);
+                if WEIGHTED {
+                    energy = l.mul(energy, l.splat(often[i]));
+                }
+                sums[i % 4] = l.add(sums[i % 4], energy);
             }
         }
         pending += 1;
@@ -383,6 +425,8 @@ pub(in crate::quantize) struct RowNoise<'a> {
     pub(in crate::quantize) codes: Codes,
     pub(in crate::quantize) scale: &'a [f32],
     pub(in crate::quantize) zero: &'a [f32],
+    /// The importance of each weight, or nothing.
+    pub(in crate::quantize) importance: &'a [f32],
 }
 
 impl Routine for RowNoise<'_> {
@@ -390,12 +434,18 @@ impl Routine for RowNoise<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> f64 {
-        let Self { dtype, bytes, segment, codes, scale, zero } = self;
+        let Self { dtype, bytes, segment, codes, scale, zero, importance } = self;
         let mut sum = 0.0;
         with_element!(dtype, E => {
             for (i, bytes) in bytes.chunks_exact(segment * E::BYTES).enumerate() {
-                let grid = Grid { scale: scale[i], zero: zero[i] };
-                sum += noises::<L, E, 1>(l, bytes, codes, [grid])[0];
+                let grid = [Grid { scale: scale[i], zero: zero[i] }];
+                sum += match importance {
+                    [] => noises::<L, E, 1, false>(l, bytes, codes, &[], grid)[0],
+                    _ => {
+                        let importance = &importance[i * segment..][..segment];
+                        noises::<L, E, 1, true>(l, bytes, codes, importance, grid)[0]
+                    }
+                };
             }
         });
         sum

@@ -21,6 +21,9 @@
 //! is in [−1, 1]. Tables are fitted to `y` with weight `s²`, so the error that is minimised is that of
 //! the original weights. Decoded: `f16(table · s)`.
 //!
+//! **Importances.** Where columns have some, each weight counts as often in all of the above. The index
+//! of a scalar is the nearest entry's all the same.
+//!
 //! **Statistics.** Where a table's values were counted, its errors follow from the counts; those of
 //! tables that all rows share are handed out with the piece that holds row 0.
 
@@ -37,7 +40,7 @@ mod vector;
 
 pub(super) use decode::dequantize;
 
-use super::{Encoded, Params};
+use super::{Encoded, Guide, Params};
 use crate::metrics::Stats;
 use crate::scheme::{self, Entries};
 use crate::tensor::{FloatType, Weights};
@@ -54,6 +57,7 @@ use table::Table;
 pub struct Palette<'a> {
     weights: Weights<'a>,
     scheme: scheme::Palette,
+    guide: Guide,
     shape: Shape,
     /// Where all rows share the tables: the tables, the rows' scales, and the statistics.
     shared: Option<Box<Shared>>,
@@ -73,7 +77,7 @@ struct Fitted {
     table: Table,
     finder: Finder,
     /// The values that it was fitted to, each with its exact count; none where values were binned,
-    /// scaled, or parts of vectors.
+    /// scaled, parts of vectors, or of different importance in a type that is not of 16 bits.
     counts: Option<Points>,
 }
 
@@ -96,14 +100,14 @@ impl<'a> Palette<'a> {
     /// [`Error::Input`] at the first weight that is not finite or beyond FP16's range, if tables are
     /// shared; `unique` where there are more distinct values than entries, or one that FP16 does not
     /// hold. [`Error::Bug`] for a scheme that does not go with the shape.
-    pub fn new(weights: Weights<'a>, scheme: scheme::Palette) -> Result<Self> {
+    pub fn new(weights: Weights<'a>, scheme: scheme::Palette, guide: Guide) -> Result<Self> {
         let shape = Shape::new(weights.name, scheme, weights.shape)?;
         if scheme.unique
             && (scheme.vector > 1 || scheme.channel_scale || scheme.entries == Entries::Int8)
         {
             return Err(Error::bug(weights.name, "unique goes with plain FP16 entries alone"));
         }
-        let mut palette = Self { weights, scheme, shape, shared: None };
+        let mut palette = Self { weights, scheme, guide, shape, shared: None };
         if !shape.tables_by_row() {
             palette.shared = Some(Box::new(palette.share()?));
         }
@@ -175,12 +179,13 @@ impl<'a> Palette<'a> {
     fn fit(&self, group: usize, scales: &[f16], parallel: bool) -> Result<Fitted> {
         let (weights, region) = (&self.weights, self.shape.region(group));
         let (bits, entries) = (self.scheme.bits, self.scheme.entries);
+        let importance = self.guide.importance.as_deref();
         let largest_scale = scales.iter().fold(0f32, |m, s| m.max(s.to_f32()));
         let limit = (input::FP16_MAX / largest_scale).min(input::FP16_MAX);
         if self.shape.vector > 1 {
             input::check(weights, &region).map_err(|_| self.refusal(&region))?;
             let (weights, shape) = (*weights, self.shape);
-            let source = vector::Source { weights, shape, region, scales, group };
+            let source = vector::Source { weights, shape, region, scales, group, importance };
             let found = match self.shape.vector {
                 2 => source.entries::<2>(1 << bits).0,
                 _ => source.entries::<4>(1 << bits).0,
@@ -195,16 +200,21 @@ impl<'a> Palette<'a> {
         }
         let halves = scales.is_empty() && weights.dtype != FloatType::F32;
         let points = if halves {
-            points::of_halves(weights, &region, parallel)
+            points::of_halves(weights, &region, importance, parallel)
         } else {
-            points::of_floats(weights, &region, scales, parallel)
+            points::of_floats(weights, &region, scales, importance, parallel)
         };
         let points = points.ok_or_else(|| self.refusal(&region))?;
         let mut sums = Sums::new(&points);
         let cuts = sums.partition(1 << bits);
         let table = Table::scalar(&sums, &points.x, &cuts, bits, entries, limit);
         let exact = halves || scales.is_empty() && region.len() <= points::SORTED_LIMIT;
-        Ok(Fitted::new(table, 1, exact.then_some(points)))
+        let counts = match importance {
+            None => exact.then_some(points),
+            Some(_) if halves => points::of_halves(weights, &region, None, parallel),
+            Some(_) => None,
+        };
+        Ok(Fitted::new(table, 1, counts))
     }
 
     /// The distinct values of a region, which a table of this many bits can hold exactly.
@@ -376,7 +386,8 @@ impl<'a> Palette<'a> {
             } else {
                 &scales[row - scales_from..row - scales_from + step]
             };
-            line.read(&self.weights, &self.shape, row, 0..self.shape.cols, of_line);
+            let importance = self.guide.importance.as_deref();
+            line.read(&self.weights, &self.shape, row, 0..self.shape.cols, of_line, importance);
             for (j, (codes, fitted)) in codes.chunks_exact_mut(run).zip(tables).enumerate() {
                 fitted.find(&line, &self.shape, j * run, codes);
             }
@@ -455,8 +466,12 @@ fn find_vectors<const V: usize>(
 ) {
     let (mut index, mut distance) = (vec![0; codes.len()], vec![0.0; codes.len()]);
     let s = vector::scales_of(line, shape);
-    let planes = &line.y()[start..];
-    vector::nearest(planes, shape.codes_per_line(), entries, s, &mut index, &mut distance);
+    let planes = vector::Planes {
+        y: &line.y()[start..],
+        importance: line.importance.get(start..).unwrap_or_default(),
+        stride: shape.codes_per_line(),
+    };
+    vector::nearest(planes, entries, s, &mut index, &mut distance);
     codes.iter_mut().zip(index).for_each(|(code, index)| *code = index as u8);
 }
 

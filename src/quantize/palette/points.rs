@@ -12,6 +12,8 @@
 use super::input;
 use super::shape::Region;
 use super::solver::Points;
+use crate::quantize::Importance;
+use crate::quantize::importance::share;
 use crate::tensor::{FloatType, Weights};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -33,10 +35,16 @@ fn value(dtype: FloatType, bits: u16) -> f64 {
 }
 
 /// Points of a region of a 16-bit type; `None` if one is not finite or beyond FP16's range. −0 is
-/// merged into 0. `parallel` spreads the work over threads.
-pub(super) fn of_halves(weights: &Weights, region: &Region, parallel: bool) -> Option<Points> {
+/// merged into 0. `parallel` spreads the work over threads. A value's weight is the sum of its
+/// importances, of their number where there are none.
+pub(super) fn of_halves(
+    weights: &Weights,
+    region: &Region,
+    importance: Option<&Importance>,
+    parallel: bool,
+) -> Option<Points> {
     if region.len() < SWEEP_LIMIT {
-        return sorted_halves(weights, region);
+        return sorted_halves(weights, region, importance);
     }
     let mut points = Points::default();
     let mut add = |bits: u16, count: u64| {
@@ -45,7 +53,11 @@ pub(super) fn of_halves(weights: &Weights, region: &Region, parallel: bool) -> O
             points.w.push(count as f64);
         }
     };
-    let counts = if parallel { count_on_threads(weights, region) } else { count(weights, region) };
+    let counts = if parallel {
+        count_on_threads(weights, region, importance)
+    } else {
+        count(weights, region, importance)
+    };
     let largest = input::largest_bits(weights.dtype);
     let beyond = |sign: u16| {
         (usize::from(sign | largest) + 1..=usize::from(sign | 0x7FFF)).any(|b| counts[b] > 0)
@@ -100,9 +112,15 @@ fn count_into(weights: &Weights, region: &Region, counts: &mut [u32]) {
     counts.iter_mut().zip(odd).for_each(|(count, more)| *count += *more);
 }
 
-/// Counts of a region of any size, on one thread.
-fn count(weights: &Weights, region: &Region) -> Vec<u64> {
+/// Counts of a region of any size, or sums of its importances, on one thread.
+fn count(weights: &Weights, region: &Region, importance: Option<&Importance>) -> Vec<u64> {
     let mut total = vec![0u64; 1 << 16];
+    if let Some(importance) = importance {
+        each_half(weights, region, importance, |bits, often| {
+            total[usize::from(bits)] += u64::from(often);
+        });
+        return total;
+    }
     let rows = (1usize << 30).div_ceil(region.cols.len());
     let mut counts = vec![0u32; 1 << 16];
     for start in region.rows.clone().step_by(rows) {
@@ -115,8 +133,29 @@ fn count(weights: &Weights, region: &Region) -> Vec<u64> {
     total
 }
 
-/// Counts are integers: their sum does not depend on how rows are shared out.
-fn count_on_threads(weights: &Weights, region: &Region) -> Vec<u64> {
+/// Calls `f` with the bits and the importance of each weight of a region.
+fn each_half(
+    weights: &Weights,
+    region: &Region,
+    importance: &Importance,
+    mut f: impl FnMut(u16, u32),
+) {
+    for row in region.rows.clone() {
+        let first = row * weights.cols();
+        let bytes = weights.slice(first + region.cols.start..first + region.cols.end);
+        let importance = &importance.row(row)[region.cols.clone()];
+        for (&b, &often) in bytes.as_chunks().0.iter().zip(importance) {
+            f(u16::from_le_bytes(b), often);
+        }
+    }
+}
+
+/// Counts and importances are integers: their sum does not depend on how rows are shared out.
+fn count_on_threads(
+    weights: &Weights,
+    region: &Region,
+    importance: Option<&Importance>,
+) -> Vec<u64> {
     let share = region.rows.len().div_ceil(rayon::current_num_threads()).max(1);
     let parts: Vec<Vec<u64>> = region
         .rows
@@ -125,7 +164,7 @@ fn count_on_threads(weights: &Weights, region: &Region) -> Vec<u64> {
         .step_by(share)
         .map(|start| {
             let rows = start..region.rows.end.min(start + share);
-            count(weights, &Region { rows, cols: region.cols.clone() })
+            count(weights, &Region { rows, cols: region.cols.clone() }, importance)
         })
         .collect();
     let mut total = vec![0u64; 1 << 16];
@@ -138,8 +177,34 @@ fn count_on_threads(weights: &Weights, region: &Region) -> Vec<u64> {
 }
 
 /// Sorts keys that are ordered as the values are.
-fn sorted_halves(weights: &Weights, region: &Region) -> Option<Points> {
+fn sorted_halves(
+    weights: &Weights,
+    region: &Region,
+    importance: Option<&Importance>,
+) -> Option<Points> {
     let largest = input::largest_bits(weights.dtype);
+    // −0 is 0.
+    let key = |bits: u16| match bits {
+        0x8000 => 0x8000,
+        _ if bits & 0x8000 == 0 => bits | 0x8000,
+        _ => !bits,
+    };
+    let bits = |key: u16| if key & 0x8000 == 0 { !key } else { key & 0x7FFF };
+    if let Some(importance) = importance {
+        let mut pairs: Vec<(u16, u32)> = Vec::with_capacity(region.len());
+        let mut sound = true;
+        each_half(weights, region, importance, |bits, often| {
+            sound &= bits & 0x7FFF <= largest;
+            pairs.push((key(bits), often));
+        });
+        pairs.sort_unstable();
+        let mut points = Points::default();
+        for run in pairs.chunk_by(|a, b| a.0 == b.0) {
+            points.x.push(value(weights.dtype, bits(run[0].0)));
+            points.w.push(run.iter().map(|pair| u64::from(pair.1)).sum::<u64>() as f64);
+        }
+        return sound.then_some(points);
+    }
     let mut keys: Vec<u16> = Vec::with_capacity(region.len());
     for row in region.rows.clone() {
         let row = row * weights.cols();
@@ -148,15 +213,13 @@ fn sorted_halves(weights: &Weights, region: &Region) -> Option<Points> {
             if bits & 0x7FFF > largest {
                 return None;
             }
-            let key = if bits & 0x8000 == 0 { bits | 0x8000 } else { !bits };
-            keys.push(if bits == 0x8000 { 0x8000 } else { key });
+            keys.push(key(bits));
         }
     }
     keys.sort_unstable();
     let mut points = Points::default();
     for run in keys.chunk_by(|a, b| a == b) {
-        let bits = if run[0] & 0x8000 == 0 { !run[0] } else { run[0] & 0x7FFF };
-        points.x.push(value(weights.dtype, bits));
+        points.x.push(value(weights.dtype, bits(run[0])));
         points.w.push(run.len() as f64);
     }
     Some(points)
@@ -173,13 +236,15 @@ fn float(key: u32) -> f32 {
 }
 
 /// Calls `f(y, weight)` for every weight of some rows of a region, divided by its row's scale,
-/// with the scale's square as weight: an error in `y` counts as the error in `x` that it is.
-/// `scales` are the region's, or none. `false` if a weight is not finite or beyond FP16's range.
+/// with the scale's square as weight: an error in `y` counts as the error in `x` that it is, times its
+/// importance. `scales` are the region's, or none. `false` if a weight is not finite or beyond FP16's
+/// range.
 fn visit(
     weights: &Weights,
     region: &Region,
     rows: std::ops::Range<usize>,
     scales: &[f16],
+    importance: Option<&Importance>,
     mut f: impl FnMut(f32, f32),
 ) -> bool {
     let mut buffer = vec![0.0; region.cols.len()];
@@ -189,12 +254,15 @@ fn visit(
         if !buffer.iter().all(|&x| input::fits(x)) {
             return false;
         }
-        if scales.is_empty() {
-            // + 0.0 makes −0 into 0.
-            buffer.iter().for_each(|&x| f(x + 0.0, 1.0));
-        } else {
-            let s = scales[row - region.rows.start].to_f32();
-            buffer.iter().for_each(|&x| f(x / s + 0.0, s * s));
+        let s = scales.get(row - region.rows.start).map_or(1.0, |s| s.to_f32());
+        // + 0.0 makes −0 into 0.
+        match importance {
+            None => buffer.iter().for_each(|&x| f(x / s + 0.0, s * s)),
+            Some(importance) => {
+                let importance = &importance.row(row)[region.cols.clone()];
+                let both = buffer.iter().zip(importance);
+                both.for_each(|(&x, &often)| f(x / s + 0.0, s * s * share(often)));
+            }
         }
     }
     true
@@ -207,19 +275,25 @@ pub(super) fn of_floats(
     weights: &Weights,
     region: &Region,
     scales: &[f16],
+    importance: Option<&Importance>,
     parallel: bool,
 ) -> Option<Points> {
     if region.len() <= SORTED_LIMIT {
-        sorted_floats(weights, region, scales)
+        sorted_floats(weights, region, scales, importance)
     } else {
-        binned_floats(weights, region, scales, if parallel { 4 } else { 1 })
+        binned_floats(weights, region, scales, importance, if parallel { 4 } else { 1 })
     }
 }
 
-pub(super) fn sorted_floats(weights: &Weights, region: &Region, scales: &[f16]) -> Option<Points> {
+pub(super) fn sorted_floats(
+    weights: &Weights,
+    region: &Region,
+    scales: &[f16],
+    importance: Option<&Importance>,
+) -> Option<Points> {
     // The weight takes part in the order, so that equal values are summed in one order.
     let mut keys: Vec<u64> = Vec::with_capacity(region.len());
-    let fits = visit(weights, region, region.rows.clone(), scales, |y, w| {
+    let fits = visit(weights, region, region.rows.clone(), scales, importance, |y, w| {
         keys.push(u64::from(key(y)) << 32 | u64::from(w.to_bits()));
     });
     if !fits {
@@ -242,6 +316,7 @@ pub(super) fn binned_floats(
     weights: &Weights,
     region: &Region,
     scales: &[f16],
+    importance: Option<&Importance>,
     parts: usize,
 ) -> Option<Points> {
     let share = region.rows.len().div_ceil(parts);
@@ -253,7 +328,7 @@ pub(super) fn binned_floats(
         .map(|start| {
             let rows = start..region.rows.end.min(start + share);
             let mut bins = vec![[0.0; 2]; 1 << (32 - BIN_SHIFT)];
-            let fits = visit(weights, region, rows, scales, |y, w| {
+            let fits = visit(weights, region, rows, scales, importance, |y, w| {
                 let bin = &mut bins[(key(y) >> BIN_SHIFT) as usize];
                 bin[0] += f64::from(w);
                 bin[1] += f64::from(w) * f64::from(y);
@@ -292,7 +367,7 @@ pub(super) fn of_exact_halves(
     let mut counts = vec![0u64; 1 << 16];
     let mut inexact = None;
     let (mut at, width) = (0, region.cols.len());
-    let fits = visit(weights, region, region.rows.clone(), &[], |x, _| {
+    let fits = visit(weights, region, region.rows.clone(), &[], None, |x, _| {
         let half = f16::from_f32(x);
         counts[usize::from(half.to_bits())] += 1;
         if half.to_f32() != x && inexact.is_none() {

@@ -3,6 +3,8 @@
 //! The weight `[O, I, *taps]` is a matrix of `O` rows. A *line* is the weights behind one row of
 //! indices: one row of the matrix, or, where vectors run along axis 0, V successive rows.
 
+use crate::quantize::Importance;
+use crate::quantize::importance::shares;
 use crate::scheme::{self, PaletteGranularity};
 use crate::tensor::Weights;
 use crate::{Error, Result};
@@ -113,6 +115,20 @@ impl Shape {
         }
     }
 
+    /// Whole channels of one row, in the order of the planes of a line.
+    fn arrange(&self, row: &[f32], planes: &mut [f32]) {
+        if self.axis == 0 || self.vector == 1 {
+            return planes.copy_from_slice(row);
+        }
+        let (v, taps, points) = (self.vector, self.taps, row.len() / self.vector);
+        for (i, channels) in row.chunks_exact(v * taps).enumerate() {
+            for (d, channel) in channels.chunks_exact(taps).enumerate() {
+                let start = d * points + i * taps;
+                planes[start..start + taps].copy_from_slice(channel);
+            }
+        }
+    }
+
     /// What the table of group `g` stands for.
     pub(super) fn region(&self, g: usize) -> Region {
         if self.axis == 0 {
@@ -136,6 +152,8 @@ pub(super) struct Line {
     pub(super) x: Vec<f32>,
     /// The weights divided by their channels' scales; empty where there are none.
     scaled: Vec<f32>,
+    /// The importances of the weights of vectors, `[V, points]`; empty where there are none.
+    pub(super) importance: Vec<f32>,
     /// The scale of each component; 1 where there is none.
     pub(super) scale: [f32; 4],
     row: Vec<f32>,
@@ -151,9 +169,20 @@ impl Line {
         row: usize,
         cols: Range<usize>,
         scales: &[f16],
+        importance: Option<&Importance>,
     ) {
-        let (v, taps) = (shape.vector, shape.taps);
+        let v = shape.vector;
         self.x.resize(cols.len() * shape.rows_per_line(), 0.0);
+        self.importance.clear();
+        if let Some(importance) = importance.filter(|_| v > 1) {
+            for row in row..row + shape.rows_per_line() {
+                self.row.clear();
+                self.row.extend(shares(&importance.row(row)[cols.clone()]));
+                let at = self.importance.len();
+                self.importance.resize(at + cols.len(), 0.0);
+                shape.arrange(&self.row, &mut self.importance[at..]);
+            }
+        }
         let at = |row: usize| row * shape.cols + cols.start..row * shape.cols + cols.end;
         if shape.axis == 0 || v == 1 {
             for (d, plane) in self.x.chunks_exact_mut(cols.len()).enumerate() {
@@ -162,13 +191,7 @@ impl Line {
         } else {
             self.row.resize(cols.len(), 0.0);
             weights.decode(at(row), &mut self.row);
-            let points = cols.len() / v;
-            for (i, channels) in self.row.chunks_exact(v * taps).enumerate() {
-                for (d, channel) in channels.chunks_exact(taps).enumerate() {
-                    let start = d * points + i * taps;
-                    self.x[start..start + taps].copy_from_slice(channel);
-                }
-            }
+            shape.arrange(&self.row, &mut self.x);
         }
         self.scale = [1.0; 4];
         self.scaled.clear();

@@ -54,7 +54,7 @@ struct Whole {
 
 /// Encodes in pieces of so many granules, in reverse order, and joins them in order.
 fn encode(weights: Weights, scheme: scheme::Palette, granules: usize) -> Result<Whole> {
-    let palette = Palette::new(weights, scheme)?;
+    let palette = Palette::new(weights, scheme, Guide::default())?;
     let rows = weights.rows();
     let step = palette.granule_rows() * granules;
     let mut starts: Vec<usize> = (0..rows).step_by(step).collect();
@@ -200,7 +200,7 @@ fn large_tensors_do_not_depend_on_threads_either() {
         let run = |threads, pieces: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let palette = Palette::new(tensor, scheme).unwrap();
+                let palette = Palette::new(tensor, scheme, Guide::default()).unwrap();
                 let (mut codes, mut params) = (Vec::new(), palette.shared());
                 for start in (0..rows).step_by(pieces) {
                     let rows = start..rows.min(start + pieces);
@@ -241,8 +241,8 @@ fn binning_f32_stays_within_its_bound() {
     let raw = bytes(FloatType::F32, &values);
     let tensor = Weights { name: "w", dtype: FloatType::F32, shape: &[200, 500], bytes: &raw };
     let region = Region { rows: 0..200, cols: 0..500 };
-    let exact = points::sorted_floats(&tensor, &region, &[]).unwrap();
-    let binned = points::binned_floats(&tensor, &region, &[], 4).unwrap();
+    let exact = points::sorted_floats(&tensor, &region, &[], None).unwrap();
+    let binned = points::binned_floats(&tensor, &region, &[], None, 4).unwrap();
     assert!(binned.x.len() < exact.x.len());
     assert_eq!(binned.w.iter().sum::<f64>(), exact.w.iter().sum::<f64>());
     for k in [2, 4, 8, 16, 64, 256] {

@@ -8,6 +8,7 @@
 
 use super::seed::{Random, plus_plus};
 use super::shape::{Line, Region, Shape};
+use crate::quantize::Importance;
 use crate::tensor::Weights;
 use half::f16;
 use rayon::prelude::*;
@@ -34,13 +35,36 @@ const PATIENCE: usize = 2;
 /// Up to so many points, k-means++ is tried with four seeds and the best kept.
 const RETRY_LIMIT: usize = 1 << 15;
 
+/// Points, component by component.
+#[derive(Clone, Copy)]
+pub(super) struct Planes<'a> {
+    /// `[V, n]`.
+    pub(super) y: &'a [f32],
+    /// As many importances, or none.
+    pub(super) importance: &'a [f32],
+    /// From plane to plane.
+    pub(super) stride: usize,
+}
+
 /// Fills `index` with the nearest entry of each point, the lower of two equally near, and
-/// `distance` with its squared distance, `Σ (s_d·y_d − s_d·c_d)²`.
+/// `distance` with its squared distance, `Σ (s_d·y_d − s_d·c_d)²`, each term times its importance.
 ///
-/// `planes` are `[V, n]`, `stride` apart; `entries` `[P, V]`; `s` are the components' scales.
+/// `entries` are `[P, V]`, `s` the components' scales.
 pub(super) fn nearest<const V: usize>(
-    planes: &[f32],
-    stride: usize,
+    planes: Planes,
+    entries: &[[f32; V]],
+    s: [f32; V],
+    index: &mut [u32],
+    distance: &mut [f32],
+) {
+    match planes.importance {
+        [] => nearest_of::<V, false>(planes, entries, s, index, distance),
+        _ => nearest_of::<V, true>(planes, entries, s, index, distance),
+    }
+}
+
+fn nearest_of<const V: usize, const WEIGHTED: bool>(
+    Planes { y, importance, stride }: Planes,
     entries: &[[f32; V]],
     s: [f32; V],
     index: &mut [u32],
@@ -62,9 +86,16 @@ pub(super) fn nearest<const V: usize>(
         let mut tile = [[0f32; TILE]; V];
         for (d, tile) in tile.iter_mut().enumerate() {
             let at = d * stride + start;
-            tile[..len].copy_from_slice(&planes[at..at + len]);
+            tile[..len].copy_from_slice(&y[at..at + len]);
             if !plain {
                 tile.iter_mut().for_each(|y| *y *= s[d]);
+            }
+        }
+        let mut often = [[0f32; TILE]; V];
+        if WEIGHTED {
+            for (d, often) in often.iter_mut().enumerate() {
+                let at = d * stride + start;
+                often[..len].copy_from_slice(&importance[at..at + len]);
             }
         }
         let mut best = [f32::INFINITY; TILE];
@@ -74,7 +105,7 @@ pub(super) fn nearest<const V: usize>(
                 let mut sum = 0.0;
                 for d in 0..V {
                     let e = tile[d][p] - entry[d];
-                    sum += e * e;
+                    sum += if WEIGHTED { often[d][p] * (e * e) } else { e * e };
                 }
                 let nearer = sum < best[p];
                 best[p] = if nearer { sum } else { best[p] };
@@ -96,6 +127,8 @@ pub(super) struct Source<'a> {
     pub(super) scales: &'a [f16],
     /// The table's number, part of the seed.
     pub(super) group: usize,
+    /// Of the weights, where they have some.
+    pub(super) importance: Option<&'a Importance>,
 }
 
 /// Sums of one block, or of all.
@@ -131,7 +164,8 @@ impl Source<'_> {
         } else {
             &self.scales[line * step..(line + 1) * step]
         };
-        into.read(&self.weights, &self.shape, row, self.region.cols.clone(), scales);
+        let cols = self.region.cols.clone();
+        into.read(&self.weights, &self.shape, row, cols, scales, self.importance);
     }
 
     /// `k` entries, `[P, V]`, and the error they were left with. All weights are finite.
@@ -267,12 +301,16 @@ impl Source<'_> {
             // An error counts as that of the original weight.
             let u = s.map(|s| f64::from(s * s));
             let y = line.y();
-            nearest(y, n, centroids, s, &mut index, &mut distance);
+            let importance = &line.importance[..];
+            let planes = Planes { y, importance, stride: n };
+            nearest(planes, centroids, s, &mut index, &mut distance);
             for (p, (&c, &e)) in index.iter().zip(&distance).enumerate() {
                 let moments = &mut sums.moments[c as usize];
                 for d in 0..V {
-                    moments[d][0] += u[d] * f64::from(y[d * n + p]);
-                    moments[d][1] += u[d];
+                    let often = importance.get(d * n + p).map_or(1.0, |&often| f64::from(often));
+                    let u = u[d] * often;
+                    moments[d][0] += u * f64::from(y[d * n + p]);
+                    moments[d][1] += u;
                 }
                 sums.error += f64::from(e);
                 if e > sums.worst.0 {
@@ -313,11 +351,18 @@ mod tests {
         let planes = [0.0, 1.0, 2.0, 0.5, 9.0, 0.0, 0.0, 0.0, 0.0, 9.0];
         let entries = [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [10.0, 10.0]];
         let (mut index, mut distance) = ([0; 5], [0.0; 5]);
-        nearest(&planes, 5, &entries, [1.0, 1.0], &mut index, &mut distance);
+        let planes = Planes { y: &planes, importance: &[], stride: 5 };
+        nearest(planes, &entries, [1.0, 1.0], &mut index, &mut distance);
         assert_eq!(index, [0, 1, 1, 0, 3]);
         assert_eq!(distance, [0.0, 0.0, 1.0, 0.25, 2.0]);
-        nearest(&planes, 5, &entries, [0.0, 1.0], &mut index, &mut distance);
+        nearest(planes, &entries, [0.0, 1.0], &mut index, &mut distance);
         assert_eq!(index, [0, 0, 0, 0, 3], "a component without weight does not count");
+        let importance = [1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0];
+        let entries = [[0.0, 0.0], [9.0, 1.0]];
+        let planes = Planes { importance: &importance, ..planes };
+        nearest(planes, &entries, [1.0, 1.0], &mut index, &mut distance);
+        assert_eq!(index, [0, 0, 0, 0, 1]);
+        assert_eq!(distance, [0.0, 1.0, 4.0, 0.25, 9.0 * 64.0]);
     }
 
     #[test]
@@ -334,7 +379,14 @@ mod tests {
             unique: false,
         };
         let shape = Shape::new("w", palette, weights.shape).unwrap();
-        let source = Source { weights, shape, region: shape.region(0), scales: &[], group: 0 };
+        let source = Source {
+            weights,
+            shape,
+            region: shape.region(0),
+            scales: &[],
+            group: 0,
+            importance: None,
+        };
         let (entries, error) = source.entries::<2>(16);
         assert_eq!(entries.len(), 32);
         let points: Vec<Point<2>> = source

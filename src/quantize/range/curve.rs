@@ -1,10 +1,12 @@
 //! SQNR against the range, on a sample.
 
-use super::columns::gather;
+use super::columns::{gather, of_channel};
 use super::tensor::extent;
 use super::{Grid, Ranger};
 use crate::metrics::sqnr_db;
+use crate::quantize::Importance;
 use crate::quantize::grid::Codes;
+use crate::quantize::importance::shares;
 use crate::quantize::kernel::Kernel;
 use crate::quantize::kernel::search::RowNoise;
 use crate::quantize::{ClipCurve, ClipPoint};
@@ -30,12 +32,14 @@ pub(in crate::quantize) enum Sampled {
     Columns,
 }
 
-/// Measures shrunk ranges, and the chosen ones, on evenly spaced rows or input channels.
+/// Measures shrunk ranges, and the chosen ones, on evenly spaced rows or input channels: plain SQNR, also
+/// where importances chose.
 pub(in crate::quantize) fn curve(
     kernel: Kernel,
     weights: &Weights,
     codes: Codes,
     clip: Clip,
+    importance: Option<&Importance>,
     sampled: Sampled,
 ) -> ClipCurve {
     let (cols, dtype) = (weights.cols(), weights.dtype);
@@ -75,18 +79,24 @@ pub(in crate::quantize) fn curve(
             }
         };
         // Where a weight is not finite, encoding has said so.
-        if cover.look(bytes).is_none() {
+        if cover.look(bytes, &[]).is_none() {
             continue;
         }
         crate::tensor::decode(dtype, bytes, &mut values);
         signal += values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
         let row_noise = |scale: &[f32], zero: &[f32]| {
-            kernel.run(RowNoise { dtype, bytes, segment, codes, scale, zero })
+            kernel.run(RowNoise { dtype, bytes, segment, codes, scale, zero, importance: &[] })
         };
         if let Sampled::Tensor(grid) = sampled {
             chosen_noise += row_noise(&[grid.scale], &[grid.zero]);
         } else {
-            let _ = choose.look(bytes);
+            let importance = match sampled {
+                Sampled::Columns => of_channel(weights, importance, line),
+                Sampled::Rows { .. } | Sampled::Tensor(_) => {
+                    importance.map(|i| shares(i.row(line)).collect()).unwrap_or_default()
+                }
+            };
+            let _ = choose.look(bytes, &importance);
             chosen_noise += row_noise(&choose.scale, &choose.zero);
             let shares = choose.scale.iter().zip(&cover.scale).map(|(c, w)| f64::from(c / w));
             chosen_factors.extend(shares);

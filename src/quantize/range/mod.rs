@@ -64,15 +64,15 @@ impl Ranger {
         }
     }
 
-    /// Finds the grids of a row: whether a weight is beyond its grid, or `None` if a weight is not
-    /// finite or beyond FP16.
-    pub(super) fn look(&mut self, bytes: &[u8]) -> Option<bool> {
+    /// Finds the grids of a row, whose weights have these importances, or none: whether a weight is
+    /// beyond its grid, or `None` if a weight is not finite or beyond FP16.
+    pub(super) fn look(&mut self, bytes: &[u8], importance: &[f32]) -> Option<bool> {
         if !self.cover(bytes) {
             return None;
         }
         match self.clip {
             Clip::None => {}
-            Clip::Mse => self.search(bytes),
+            Clip::Mse => self.search(bytes, importance),
             Clip::Percentile(percent) => self.cut(bytes, percent),
         }
         // Symmetric grids that cover clip nothing: a largest finite scale holds 65504.
@@ -114,7 +114,7 @@ impl Ranger {
         true
     }
 
-    fn search(&mut self, bytes: &[u8]) {
+    fn search(&mut self, bytes: &[u8], importance: &[f32]) {
         // Symmetric segments have no low end: zeros.
         self.kernel.run(SearchRow {
             dtype: self.dtype,
@@ -125,6 +125,7 @@ impl Ranger {
             high: &self.high,
             scale: &mut self.scale,
             zero: &mut self.zero,
+            importance,
             tail: &mut self.scratch,
         });
     }

@@ -5,7 +5,9 @@
 //! the range well; it must then beat the whole range on the weights themselves.
 
 use super::rank;
+use crate::quantize::Importance;
 use crate::quantize::grid::{Codes, Grid};
+use crate::quantize::importance::shares;
 use crate::quantize::kernel::scan::Extents;
 use crate::quantize::kernel::search::{CountedNoise, RowNoise};
 use crate::quantize::kernel::{Kernel, LANES};
@@ -44,6 +46,7 @@ pub(in crate::quantize) fn of_tensor(
     weights: &Weights,
     codes: Codes,
     clip: Clip,
+    importance: Option<&Importance>,
 ) -> (Grid, bool) {
     let (mut low, mut high) = extent(kernel, weights);
     if !codes.asymmetric {
@@ -61,7 +64,7 @@ pub(in crate::quantize) fn of_tensor(
                 whole
             }
         }
-        Clip::Mse => search(kernel, weights, codes, (low, high), whole),
+        Clip::Mse => search(kernel, weights, codes, importance, (low, high), whole),
     };
     (grid, grid.clips(codes, low, high))
 }
@@ -70,10 +73,11 @@ fn search(
     kernel: Kernel,
     weights: &Weights,
     codes: Codes,
+    importance: Option<&Importance>,
     (low, high): (f32, f32),
     whole: Grid,
 ) -> Grid {
-    let counts = count_upper(weights);
+    let counts = count_upper(weights, importance);
     let (values, counts) = as_lanes(weights.dtype, &counts);
     let shrunk = |factor: f32| Grid::covering(codes, low * factor, high * factor);
     let noise =
@@ -98,39 +102,50 @@ fn search(
     let better = match weights.dtype {
         FloatType::F16 | FloatType::BF16 => noise(found) < noise(whole),
         FloatType::F32 => {
-            exact_noise(kernel, weights, codes, found) < exact_noise(kernel, weights, codes, whole)
+            let noise = |grid| exact_noise(kernel, weights, codes, importance, grid);
+            noise(found) < noise(whole)
         }
     };
     if better { found } else { whole }
 }
 
 /// Σe² over all weights, in pieces that are summed in order.
-fn exact_noise(kernel: Kernel, weights: &Weights, codes: Codes, grid: Grid) -> f64 {
+fn exact_noise(
+    kernel: Kernel,
+    weights: &Weights,
+    codes: Codes,
+    importance: Option<&Importance>,
+    grid: Grid,
+) -> f64 {
     let piece = |i: usize| {
         let elements = i * PIECE..weights.len().min((i + 1) * PIECE);
         let (dtype, segment) = (weights.dtype, elements.len());
         let (scale, zero) = (&[grid.scale][..], &[grid.zero][..]);
-        kernel.run(RowNoise { dtype, bytes: weights.slice(elements), segment, codes, scale, zero })
+        let mut often = Vec::new();
+        if let Some(importance) = importance {
+            importance.runs(elements.clone(), |_, of_run| often.extend(shares(of_run)));
+        }
+        let (bytes, importance) = (weights.slice(elements), &often[..]);
+        kernel.run(RowNoise { dtype, bytes, segment, codes, scale, zero, importance })
     };
     let pieces = (0..weights.len().div_ceil(PIECE)).into_par_iter();
     pieces.map(piece).collect::<Vec<_>>().into_iter().sum()
 }
 
-/// How many weights share each pattern of upper 16 bits: for 16-bit types, each value.
-fn count_upper(weights: &Weights) -> Vec<u64> {
+/// How many weights share each pattern of upper 16 bits: for 16-bit types, each value. With
+/// importances, their sum.
+fn count_upper(weights: &Weights, importance: Option<&Importance>) -> Vec<u64> {
     let piece = |mut counts: Vec<u64>, i: usize| {
-        let bytes = weights.slice(i * PIECE..weights.len().min((i + 1) * PIECE));
-        match weights.dtype {
-            FloatType::F16 | FloatType::BF16 => {
-                for &b in bytes.as_chunks().0 {
-                    counts[usize::from(u16::from_le_bytes(b))] += 1;
-                }
+        let elements = i * PIECE..weights.len().min((i + 1) * PIECE);
+        match importance {
+            None => {
+                let often = std::iter::repeat_n(1, elements.len());
+                add_upper(weights.dtype, weights.slice(elements), often, &mut counts);
             }
-            FloatType::F32 => {
-                for &[_, _, low, high] in bytes.as_chunks().0 {
-                    counts[usize::from(u16::from_le_bytes([low, high]))] += 1;
-                }
-            }
+            Some(importance) => importance.runs(elements, |elements, often| {
+                let often = often.iter().map(|&i| u64::from(i));
+                add_upper(weights.dtype, weights.slice(elements), often, &mut counts);
+            }),
         }
         counts
     };
@@ -140,6 +155,23 @@ fn count_upper(weights: &Weights) -> Vec<u64> {
     };
     let pieces = (0..weights.len().div_ceil(PIECE)).into_par_iter();
     pieces.fold(|| vec![0; 1 << 16], piece).reduce(|| vec![0; 1 << 16], sum)
+}
+
+/// Adds each weight to its pattern's count, as often as it counts.
+#[inline(always)]
+fn add_upper(dtype: FloatType, bytes: &[u8], often: impl Iterator<Item = u64>, counts: &mut [u64]) {
+    match dtype {
+        FloatType::F16 | FloatType::BF16 => {
+            for (&b, often) in bytes.as_chunks().0.iter().zip(often) {
+                counts[usize::from(u16::from_le_bytes(b))] += often;
+            }
+        }
+        FloatType::F32 => {
+            for (&[_, _, low, high], often) in bytes.as_chunks().0.iter().zip(often) {
+                counts[usize::from(u16::from_le_bytes([low, high]))] += often;
+            }
+        }
+    }
 }
 
 /// The values that occur with their counts, in groups of eight, filled up with zeros.
@@ -162,7 +194,7 @@ fn as_lanes(dtype: FloatType, counts: &[u64]) -> (Vec<[f32; LANES]>, Vec<[f32; L
 /// The nearest-rank percentile of the magnitudes, exact: by upper bits, then among those that share
 /// them.
 fn percentile(weights: &Weights, percent: f64) -> f32 {
-    let counts = count_upper(weights);
+    let counts = count_upper(weights, None);
     let mut left = rank(weights.len() as u64, percent);
     let mut bits = 0;
     loop {
