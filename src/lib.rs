@@ -21,6 +21,7 @@
 //! | values | [`scheme`] | how one tensor is stored: parsed, printed, compared |
 //! | | [`target`] | which operating systems must read the package |
 //! | | [`tensor`] | a view of stored weights |
+//! | | [`int8_path`] | which multiplications of a function run in INT8, and where chains break |
 //! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
 //! | | [`model`] | what becomes a graph: whole models by architecture, or the layer package |
 //! | | [`metrics`] | error measures and histograms |
@@ -38,6 +39,7 @@ mod error;
 pub mod execute;
 pub mod generate;
 pub mod graph;
+pub mod int8_path;
 pub mod layout;
 mod map;
 pub mod metrics;

@@ -4,6 +4,8 @@
 mod bench;
 #[path = "model_cli/calibrate.rs"]
 mod calibrate;
+#[path = "model_cli/int8_path.rs"]
+mod int8_path;
 
 use bench::Bench;
 use sha2::Digest;

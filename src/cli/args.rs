@@ -255,6 +255,7 @@ Examples:
   quantize inspect model-linear-int8/ --tensor lm_head.weight
   quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
   quantize inspect model-linear-int8/ --model
+  quantize inspect model-linear-int8/ --int8-path
   quantize inspect other.mlpackage")]
 pub(crate) struct Inspect {
     /// An output folder of quantize or its report.json, to see the report; any .mlpackage, to see what
@@ -265,6 +266,10 @@ pub(crate) struct Inspect {
     /// MACs), checked
     #[arg(long)]
     pub(crate) model: bool,
+    /// Show which multiplications of the package run in INT8 on hardware that can, and why the others do
+    /// not
+    #[arg(long, conflicts_with = "model")]
+    pub(crate) int8_path: bool,
     /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
     /// only one
     #[arg(long, value_name = "NAME")]

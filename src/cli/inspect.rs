@@ -5,6 +5,7 @@ use super::validate::finite;
 use super::{exit, screen};
 use std::path::Path;
 use std::process::ExitCode;
+use twolane::Error;
 use twolane::formats::mlpackage::MANIFEST_PATH;
 use twolane::graph::{Finding, Function};
 use twolane::report::validation::{FILE, Limits};
@@ -12,16 +13,16 @@ use twolane::report::{Model, Report, TensorReport, Validation, locate};
 use twolane::runtime::{Shapes, specialize};
 use twolane::source::Package;
 use twolane::text::{listed, printable};
-use twolane::{Error, Result};
 
-/// Prints what a package holds; or everything that is wrong with it, which is bad input.
-fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
-    let opened = match Package::is_in_chunks(&args.path) {
-        true => Package::open_all(&args.path),
-        false => Package::open(&args.path).map(|package| vec![package]),
+/// The packages that `path` means. Everything that is wrong with one is bad input: then it is told, and
+/// the exit code comes back.
+pub(super) fn open(path: &Path, global: &Global) -> anyhow::Result<Result<Vec<Package>, ExitCode>> {
+    let opened = match Package::is_in_chunks(path) {
+        true => Package::open_all(path),
+        false => Package::open(path).map(|package| vec![package]),
     };
-    let packages = match opened {
-        Ok(packages) => packages,
+    match opened {
+        Ok(packages) => Ok(Ok(packages)),
         Err(Error::Findings { place, findings }) if global.json => {
             #[derive(serde::Serialize)]
             struct Wrong {
@@ -29,7 +30,7 @@ fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
                 findings: Vec<Finding>,
             }
             screen::write_json(&Wrong { package: place, findings })?;
-            return Ok(ExitCode::from(exit::BAD_INPUT));
+            Ok(Err(ExitCode::from(exit::BAD_INPUT)))
         }
         Err(Error::Findings { place, findings }) => {
             let findings_are = if findings.len() == 1 { "finding" } else { "findings" };
@@ -37,9 +38,17 @@ fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
             for finding in &findings {
                 eprintln!("  {}", printable(&finding.to_string()));
             }
-            return Ok(ExitCode::from(exit::BAD_INPUT));
+            Ok(Err(ExitCode::from(exit::BAD_INPUT)))
         }
-        Err(other) => return Err(other.into()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Prints what a package holds.
+fn model(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
+    let packages = match open(&args.path, global)? {
+        Ok(packages) => packages,
+        Err(code) => return Ok(code),
     };
     let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
     let model = |package: &Package| Model::new(&package.program, package.target, &fixed);
@@ -124,13 +133,21 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         return validation(args, &limits, global);
     }
     let of_report = of_report(args);
-    if args.model && !of_report.is_empty() {
+    let of_package = match (args.model, args.int8_path) {
+        (true, _) => Some("--model"),
+        (false, true) => Some("--int8-path"),
+        (false, false) => None,
+    };
+    if let Some(flag) = of_package.filter(|_| !of_report.is_empty()) {
         let flags = of_report.join(", ");
         return Err(Error::Usage(format!(
-            "--model shows what the package holds, and {flags} what the report says; give one or \
-             the other"
+            "{flag} shows what the package holds, and {flags} what the report says; give one or the \
+             other"
         ))
         .into());
+    }
+    if args.int8_path {
+        return super::int8_path::run(args, global);
     }
     if args.model || (of_report.is_empty() && is_package(&args.path)) {
         return model(args, global);
@@ -185,13 +202,13 @@ fn gate(
 }
 
 /// The outputs of the stored validation whose mean KL is above `most`.
-fn above(path: &Path, most: f64) -> Result<Vec<String>> {
+fn above(path: &Path, most: f64) -> twolane::Result<Vec<String>> {
     let validation = Validation::read_beside(&locate(path)?)?;
     Ok(validation.misses(&Limits { max_kl: Some(most), ..Limits::default() }))
 }
 
 /// The tensor of this name, or the only one whose name holds it.
-fn find<'a>(report: &'a Report, name: &str) -> Result<&'a TensorReport> {
+fn find<'a>(report: &'a Report, name: &str) -> twolane::Result<&'a TensorReport> {
     if let Some(tensor) = report.tensors.iter().find(|t| t.name == name) {
         return Ok(tensor);
     }

@@ -7,6 +7,7 @@ mod embed;
 mod exit;
 mod generate;
 mod inspect;
+mod int8_path;
 mod interrupt;
 mod misspelt;
 mod run;

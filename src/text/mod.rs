@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`Table`], [`Column`] | aligned columns that fit a terminal |
 //! | [`left()`] | the table of what was not quantized |
-//! | [`bars`], [`curve`] | plots of block characters |
+//! | [`bar`], [`bars`], [`curve`] | plots of block characters |
+//! | [`wrapped`] | sentences on lines that fit a terminal |
 //! | [`nearest`], [`distance`] | which word was meant |
 //! | [`listed`] | a few names of many |
 //! | [`size`], [`exact_size`], [`grouped`], [`shape`] | numbers in words |
@@ -16,11 +17,13 @@ mod left;
 mod near;
 mod plot;
 mod table;
+mod wrap;
 
 pub use left::{Left, left};
 pub use near::{distance, nearest};
-pub use plot::{bars, curve};
+pub use plot::{bar, bars, curve};
 pub use table::{Column, Table};
+pub use wrap::wrapped;
 
 use std::borrow::Cow;
 

@@ -3,6 +3,22 @@
 /// Blocks from an eighth to a whole.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// Parts of a character from the left, from an eighth to a whole.
+const PARTS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+/// A share, 0 to 1, as a bar from the left that is `width` characters long where the share is 1; none
+/// but a true zero is empty.
+pub fn bar(share: f64, width: usize) -> String {
+    if share.is_nan() || share <= 0.0 {
+        return String::new();
+    }
+    let most = width * PARTS.len();
+    let eighths = ((share.min(1.0) * most as f64).round() as usize).clamp(1, most.max(1));
+    let whole = eighths / PARTS.len();
+    let part = (eighths % PARTS.len()).checked_sub(1).map(|part| PARTS[part]);
+    std::iter::repeat_n(PARTS[7], whole).chain(part).collect()
+}
+
 /// Non-negative heights as columns, one character wide, `rows` high; the tallest fills all rows and
 /// none but a true zero is empty. Lines end with a line feed; the top row comes first.
 pub fn bars(heights: &[f64], rows: usize) -> String {
@@ -68,6 +84,12 @@ fn between(points: &[(f64, f64)], x: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_bar_grows_by_eighths() {
+        let bars = [0.0, 1e-9, 0.125, 0.5, 0.53, 1.0, 2.0, f64::NAN].map(|share| bar(share, 4));
+        assert_eq!(bars, ["", "▏", "▌", "██", "██▏", "████", "████", ""]);
+    }
 
     #[test]
     fn columns_stand_in_eighths_of_a_row() {
