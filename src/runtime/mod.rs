@@ -7,10 +7,12 @@
 //! | [`Reference`] | the definition: one short function for each operation, in f32 or as a device rounds |
 //! | [`Cpu`] | the same numbers fast: packed weights, fused chains, no allocation while it runs |
 //! | [`SharedCpu`] | the same for functions that share weights |
+//! | [`integer`] | what happens between `quantize` and `dequantize`, in integers: the scalar model |
 //! | [`specialize()`] | a function with every shape fixed and every constant folded |
 
 mod constant;
 pub mod cpu;
+pub mod integer;
 pub mod reference;
 mod specialize;
 mod tensor;

@@ -206,7 +206,7 @@ fn folded(operation: &Operation, values: &[Value]) -> Option<Vec<Constant>> {
 }
 
 /// Keeps the operations that an output or a state depends on.
-fn drop_dead(function: &mut Function) {
+pub(super) fn drop_dead(function: &mut Function) {
     let Function { outputs, operations, values, .. } = function;
     let mut read = vec![false; values.len()];
     for output in outputs {

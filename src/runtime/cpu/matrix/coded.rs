@@ -166,6 +166,15 @@ impl Coded {
         }
     }
 
+    /// The scale of a row, where it has one.
+    pub(super) fn channel_scale(&self, row: usize) -> f32 {
+        match &self.scale {
+            None => 1.0,
+            Some(Numbers::Half(bits)) => half::f16::from_bits(bits[row]).to_f32(),
+            Some(Numbers::Single(x)) => x[row],
+        }
+    }
+
     /// The scales of a segment's rows.
     #[inline(always)]
     pub(super) fn scales<S: Simd>(&self, s: S, panel: usize, segment: usize) -> Option<S::Row> {

@@ -8,7 +8,7 @@
 use super::coded::{COLUMNS, Chosen, Coded, Decoder, Gathered, Integers, Itself, Meaning, Shifted};
 use super::coded::{Sixteen, quads, with_decoder};
 use super::kernel::{Floats, Kernel, PANELS, ROWS, Simd, Sums, Work, tile};
-use super::output::Sink;
+use super::output::Biased;
 use super::{jobs, tiles};
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub(super) fn multiply<P: Panels>(
     weights: &P,
     x: &[f32],
     m: usize,
-    sink: &Sink<'_>,
+    sink: &Biased<'_>,
     scratch: &mut [f32],
 ) {
     let [rows, cols] = weights.shape();
@@ -116,7 +116,7 @@ struct Strip<'a, P> {
     strip: usize,
     x: &'a [f32],
     m: usize,
-    sink: &'a Sink<'a>,
+    sink: &'a Biased<'a>,
     scratch: &'a mut [f32],
 }
 

@@ -1,8 +1,9 @@
-//! Products of integers: exact sums in i32, scaled once at the end.
+//! Products of integers: exact sums in i32, of which numbers or codes are made at once.
 
 use super::coded::{Coded, Integer, Meaning, quads};
 use super::kernel::{Dot, IntegerWork, Kernel, PANELS, Quad, Quads, ROWS, Simd, Sums, tile};
-use super::output::Sink;
+use super::output::{Biased, Sink};
+use super::stage::Stage;
 use super::{Codes, jobs, tiles};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -25,7 +26,74 @@ pub(super) fn scratch_len(coded: &Coded, m: usize, threads: usize) -> usize {
     m * (padded(coded) / 2 + 1) + threads * each_len(coded)
 }
 
-/// `out[i, n] = x.scale · scale[n] · Σ_k (x[i, k] − x.zero_point) · (w[n, k] − offset[n]) + bias[n]`.
+/// What becomes of sums.
+pub(super) trait End: Sync {
+    /// Takes a panel's sums with the activation rows from `first` on.
+    ///
+    /// # Safety
+    /// No other thread works on this panel of these rows at the same time.
+    #[allow(unsafe_code)]
+    unsafe fn rows<D: Dot, const M: usize>(
+        &self,
+        d: D,
+        first: usize,
+        panel: usize,
+        sums: &[[i32; ROWS]; M],
+    );
+}
+
+/// Numbers: `x.scale · scale[n] · sum + bias[n]`.
+pub(super) struct ToNumbers<'a> {
+    pub(super) coded: &'a Coded,
+    pub(super) scale: f32,
+    pub(super) sink: Biased<'a>,
+}
+
+impl End for ToNumbers<'_> {
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn rows<D: Dot, const M: usize>(
+        &self,
+        d: D,
+        first: usize,
+        panel: usize,
+        sums: &[[i32; ROWS]; M],
+    ) {
+        let s = d.simd();
+        let scale = self.coded.scales(s, panel, 0).unwrap_or(s.splat(1.0));
+        let scale = s.mul(scale, s.splat(self.scale));
+        for (i, sums) in (first..).zip(sums) {
+            let mut values = [0.0; ROWS];
+            s.put(s.mul(s.number(s.load(bytemuck::cast_ref(sums))), scale), &mut values);
+            // SAFETY: the caller's promise.
+            unsafe { self.sink.put(i, panel, &values) }
+        }
+    }
+}
+
+/// Codes of the output.
+pub(super) struct ToCodes<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) sink: Sink<'a, i8>,
+}
+
+impl End for ToCodes<'_> {
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn rows<D: Dot, const M: usize>(
+        &self,
+        d: D,
+        first: usize,
+        panel: usize,
+        sums: &[[i32; ROWS]; M],
+    ) {
+        let codes = self.stage.codes(d, panel, sums);
+        // SAFETY: the caller's promise.
+        unsafe { self.sink.put(first, panel, &codes) }
+    }
+}
+
+/// Gives `end` the sums `Σ_k (x[i, k] − x.zero_point) · (w[n, k] − offset[n])`.
 ///
 /// # Panics
 /// If the matrix does not take codes.
@@ -34,7 +102,7 @@ pub(super) fn multiply(
     coded: &Coded,
     x: Codes<'_>,
     m: usize,
-    sink: &Sink<'_>,
+    end: &impl End,
     scratch: &mut [f32],
 ) {
     let integer = coded.integer.as_ref().expect("a matrix that takes codes");
@@ -55,7 +123,7 @@ pub(super) fn multiply(
     let laid: &mut [[u8; 4]] = bytemuck::cast_slice_mut(laid);
     let quads = bytes.as_chunks().0;
     tiles::lay(quads, width / 4, kernel.run_integer(integer.narrow, Largest), laid);
-    let product = Product { coded, x, width, laid, totals, sums: &integer.sums, sink };
+    let product = Product { coded, zero: x.zero_point.into(), width, laid, totals, end };
     let strips = coded.panels().div_ceil(PANELS);
     let threads = jobs::threads(rows.saturating_mul(cols).saturating_mul(m) / 4);
     jobs::share(strips, threads, each_len(coded), rest, |strip, scratch| {
@@ -101,24 +169,24 @@ impl IntegerWork for Lay<'_> {
 }
 
 /// What the strips of a product share.
-struct Product<'a> {
+struct Product<'a, E> {
     coded: &'a Coded,
-    x: Codes<'a>,
+    /// The activations' zero point.
+    zero: i32,
     width: usize,
     laid: &'a [[u8; 4]],
     totals: &'a [i32],
-    sums: &'a [i32],
-    sink: &'a Sink<'a>,
+    end: &'a E,
 }
 
 /// Two panels times all rows.
-struct Strip<'a> {
-    product: &'a Product<'a>,
+struct Strip<'a, E> {
+    product: &'a Product<'a, E>,
     strip: usize,
     scratch: &'a mut [u8],
 }
 
-impl IntegerWork for Strip<'_> {
+impl<E: End> IntegerWork for Strip<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -128,12 +196,6 @@ impl IntegerWork for Strip<'_> {
         let first = PANELS * strip;
         // The last panel may stand alone: then it is multiplied twice.
         let pair = [first, (first + 1).min(coded.panels() - 1)];
-        let s = d.simd();
-        let mut scales = [[0.0; ROWS]; PANELS];
-        for (panel, scales) in pair.into_iter().zip(&mut scales) {
-            let scale = coded.scales(s, panel, 0).unwrap_or(s.splat(1.0));
-            s.put(s.mul(scale, s.splat(product.x.scale)), scales);
-        }
         let m = product.totals.len();
         let (a, b) = scratch.split_at_mut(scratch.len() / 2);
         // Where there is one tile, smaller codes are taken apart as they come, so that memory is read all the
@@ -144,7 +206,7 @@ impl IntegerWork for Strip<'_> {
             codes(d, coded, pair[0], units.clone(), a);
             codes(d, coded, pair[1], units, b);
         }
-        let mut tiles = Tiles { d, product, pair, room: [a, b], taken_apart, scales };
+        let mut tiles = Tiles { d, product, pair, room: [a, b], taken_apart };
         tiles::each(m, D::TILE, &mut tiles);
     }
 }
@@ -176,17 +238,16 @@ fn codes<'a, D: Dot>(
 }
 
 /// Rows of activations times two panels.
-struct Tiles<'a, D> {
+struct Tiles<'a, D, E> {
     d: D,
-    product: &'a Product<'a>,
+    product: &'a Product<'a, E>,
     pair: [usize; PANELS],
     /// For codes of one byte, and whether all of them are there.
     room: [&'a mut [u8]; PANELS],
     taken_apart: bool,
-    scales: [[f32; ROWS]; PANELS],
 }
 
-impl<D: Dot> tiles::Tiles for Tiles<'_, D> {
+impl<D: Dot, E: End> tiles::Tiles for Tiles<'_, D, E> {
     #[inline(always)]
     fn tile<const M: usize>(&mut self, first: usize) {
         let quads = self.product.width / 4;
@@ -208,37 +269,46 @@ impl<D: Dot> tiles::Tiles for Tiles<'_, D> {
             }
         }
         let fresh = if self.pair[0] == self.pair[1] { 1 } else { PANELS };
-        for (i, sums) in (first..).zip(&sums) {
-            for (p, (&panel, sums)) in self.pair.iter().zip(sums).take(fresh).enumerate() {
-                let sums = self.product.finish(D::UNSIGNED, i, panel, sums);
-                let values = std::array::from_fn(|lane| sums[lane] as f32 * self.scales[p][lane]);
-                // SAFETY: each strip is one job's.
-                #[allow(unsafe_code)]
-                unsafe {
-                    self.product.sink.put(i, panel, &values)
-                }
+        for (p, &panel) in self.pair.iter().enumerate().take(fresh) {
+            let mut ready = [[0; ROWS]; M];
+            for (i, (ready, sums)) in ready.iter_mut().zip(&sums).enumerate() {
+                *ready = self.product.finish(D::UNSIGNED, first + i, panel, &sums[p]);
+            }
+            // SAFETY: each strip is one job's.
+            #[allow(unsafe_code)]
+            unsafe {
+                self.product.end.rows(d, first, panel, &ready)
             }
         }
     }
 }
 
-impl Product<'_> {
+impl<E> Product<'_, E> {
     /// Takes zero points and offsets into account.
     ///
     /// `Σ (x − z)(w − o) = Σ x·w − z · Σ w − o · (Σ x − z · K)` with K as padded: there, x is z. Whole
-    /// sums are known to fit i32, so parts of them may wrap.
+    /// terms may leave i32, the sum does not: arithmetic wraps.
     #[inline(always)]
     fn finish(&self, unsigned: bool, i: usize, panel: usize, sums: &[i32; ROWS]) -> [i32; ROWS] {
-        let zero = i32::from(self.x.zero_point);
-        let beyond = if unsigned { zero + 128 } else { zero };
-        let rest = self.totals[i].wrapping_sub(zero.wrapping_mul(self.width as i32));
-        let at = panel * ROWS;
-        std::array::from_fn(|lane| {
-            let sum = sums[lane].wrapping_sub(beyond.wrapping_mul(self.sums[at + lane]));
-            let offset =
-                self.coded.offset.as_ref().map_or(0, |offset| i32::from(offset[at + lane]));
-            sum.wrapping_sub(offset.wrapping_mul(rest))
-        })
+        let lanes = |all: &[i32]| -> [i32; ROWS] {
+            *all[panel * ROWS..].first_chunk().expect("whole panels")
+        };
+        let beyond = if unsigned { self.zero + 128 } else { self.zero };
+        let mut sums = *sums;
+        if beyond != 0 {
+            let integer = self.coded.integer.as_ref().expect("a matrix that takes codes");
+            for (sum, row) in sums.iter_mut().zip(lanes(&integer.sums)) {
+                *sum = sum.wrapping_sub(beyond.wrapping_mul(row));
+            }
+        }
+        if let Some(offset) = &self.coded.offset {
+            let rest = self.totals[i].wrapping_sub(self.zero.wrapping_mul(self.width as i32));
+            let offset: &[i8; ROWS] = offset[panel * ROWS..].first_chunk().expect("whole panels");
+            for (sum, &offset) in sums.iter_mut().zip(offset) {
+                *sum = sum.wrapping_sub(i32::from(offset).wrapping_mul(rest));
+            }
+        }
+        sums
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `coded` | codes in lane order, and what a code means |
 //! | `dense` | FP16 and FP32, read where they are mapped |
 //! | `float`, `integer` | the products |
+//! | `stage` | the output stage of those in integers: codes from sums |
 //! | `kernel` | the instructions: portable, AVX2, AVX-VNNI, AVX-512, NEON |
 //! | [`probe`] | the limit that products are measured by |
 //! | `tiles`, `jobs`, `output` | cutting the work, sharing it, and putting results in place |
@@ -25,6 +26,7 @@ mod kernel;
 mod output;
 mod pack;
 pub mod probe;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -32,6 +34,7 @@ mod tiles;
 pub(super) use jobs::WORTH;
 pub use kernel::Kernel;
 pub(super) use pack::unpack;
+pub use stage::Stage;
 
 use crate::Result;
 use crate::graph::weight::Weight;
@@ -50,9 +53,9 @@ pub struct Matrix {
 
 /// Where a product goes: element (i, n) at `i · row_stride + n · col_stride`.
 #[derive(Debug)]
-pub struct Out<'a> {
+pub struct Out<'a, T = f32> {
     /// The elements.
-    pub data: &'a mut [f32],
+    pub data: &'a mut [T],
     /// Between rows of activations.
     pub row_stride: usize,
     /// Between output channels.
@@ -161,7 +164,7 @@ impl Matrix {
     ) {
         let [rows, cols] = self.shape();
         let x = &x[..m * cols];
-        let sink = output::Sink::new(out, [m, rows], bias);
+        let sink = output::Biased::new(out, [m, rows], bias);
         match &self.form {
             Form::Dense(dense) => float::multiply(self.kernel, dense, x, m, &sink, scratch),
             Form::Coded(coded) => match &coded.columns {
@@ -192,8 +195,45 @@ impl Matrix {
         out: Out<'_>,
         scratch: &mut [f32],
     ) {
-        let sink = output::Sink::new(out, [m, self.shape()[0]], bias);
-        let Form::Coded(coded) = &self.form else { panic!("plain weights do not take codes") };
-        integer::multiply(self.kernel, coded, x, m, &sink, scratch);
+        let sink = output::Biased::new(out, [m, self.shape()[0]], bias);
+        let coded = self.coded();
+        let end = integer::ToNumbers { coded, scale: x.scale, sink };
+        integer::multiply(self.kernel, coded, x, m, &end, scratch);
+    }
+
+    /// The same with codes as results, as a [`Stage`] makes them of the sums.
+    ///
+    /// # Panics
+    /// As [`Self::multiply_codes`]; if the stage is for another number of channels.
+    pub fn requantize(
+        &self,
+        x: Codes<'_>,
+        m: usize,
+        stage: &Stage,
+        out: Out<'_, i8>,
+        scratch: &mut [f32],
+    ) {
+        let [rows, _] = self.shape();
+        assert_eq!(stage.channels(), rows, "channels of the output stage");
+        let end = integer::ToCodes { stage, sink: output::Sink::new(out, [m, rows]) };
+        integer::multiply(self.kernel, self.coded(), x, m, &end, scratch);
+    }
+
+    /// The scales of the channels, where each has one.
+    ///
+    /// # Panics
+    /// If [`Self::takes_codes`] does not hold.
+    pub fn channel_scales(&self) -> Vec<f32> {
+        let (coded, [rows, _]) = (self.coded(), self.shape());
+        (0..rows).map(|row| coded.channel_scale(row)).collect()
+    }
+
+    /// # Panics
+    /// If [`Self::takes_codes`] does not hold.
+    fn coded(&self) -> &coded::Coded {
+        match &self.form {
+            Form::Coded(coded) if coded.integer.is_some() => coded,
+            Form::Coded(_) | Form::Dense(_) => panic!("this weight does not take codes"),
+        }
     }
 }

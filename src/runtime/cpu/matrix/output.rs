@@ -5,25 +5,24 @@ use super::Out;
 use super::kernel::ROWS;
 use std::marker::PhantomData;
 
-/// An [`Out`] of known extent, whose elements do not overlap, with the bias that is added.
-pub(super) struct Sink<'a> {
-    data: *mut f32,
+/// An [`Out`] of known extent, whose elements do not overlap.
+pub(super) struct Sink<'a, T> {
+    data: *mut T,
     strides: [usize; 2],
     /// Rows of activations and output channels.
     shape: [usize; 2],
-    bias: Option<&'a [f32]>,
-    borrow: PhantomData<&'a mut [f32]>,
+    borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a unique borrow of numbers, and each caller of `put` keeps to elements of its own.
-unsafe impl Send for Sink<'_> {}
+// SAFETY: it is a unique borrow of elements, and each caller of `put` keeps to elements of its own.
+unsafe impl<T: Send> Send for Sink<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Sink<'_> {}
+unsafe impl<T: Send> Sync for Sink<'_, T> {}
 
-impl<'a> Sink<'a> {
+impl<'a, T: Copy> Sink<'a, T> {
     /// # Panics
-    /// If an element lies outside the slice, two may lie in one place, or the bias is too short.
-    pub(super) fn new(out: Out<'a>, [m, n]: [usize; 2], bias: Option<&'a [f32]>) -> Self {
+    /// If an element lies outside the slice, or two may lie in one place.
+    pub(super) fn new(out: Out<'a, T>, [m, n]: [usize; 2]) -> Self {
         let Out { data, row_stride, col_stride } = out;
         let reach = |count: usize, stride: usize| count.saturating_sub(1).checked_mul(stride);
         if m > 0 && n > 0 {
@@ -38,27 +37,68 @@ impl<'a> Sink<'a> {
             });
             assert!(apart, "strides {row_stride} and {col_stride} fold [{m}, {n}]");
         }
-        assert!(bias.is_none_or(|bias| bias.len() >= n), "a bias for {n} channels");
         let strides = [row_stride, col_stride];
-        Self { data: data.as_mut_ptr(), strides, shape: [m, n], bias, borrow: PhantomData }
+        Self { data: data.as_mut_ptr(), strides, shape: [m, n], borrow: PhantomData }
     }
 
-    /// Writes what of `panel`'s sixteen channels exists for activation row `i`, plus the bias.
+    /// Writes what of `panel`'s sixteen channels exists for the activation rows from `first` on.
     ///
     /// # Safety
-    /// No other thread writes this panel of this row at the same time.
-    pub(super) unsafe fn put(&self, i: usize, panel: usize, values: &[f32; ROWS]) {
-        let [m, n] = self.shape;
-        let first = panel * ROWS;
-        assert!(i < m && first < n, "row {i}, panel {panel} of [{m}, {n}]");
-        let count = ROWS.min(n - first);
-        let start = i * self.strides[0];
-        for (channel, value) in (first..first + count).zip(values) {
-            let value = value + self.bias.map_or(0.0, |bias| bias[channel]);
-            // SAFETY: `i` and `channel` lie inside the shape, all of whose elements are in the
-            // slice, each in a place of its own; the caller keeps other threads away.
-            unsafe { *self.data.add(start + channel * self.strides[1]) = value };
+    /// No other thread writes this panel of these rows at the same time.
+    #[inline(always)]
+    pub(super) unsafe fn put(&self, first: usize, panel: usize, rows: &[[T; ROWS]]) {
+        let ([m, n], [down, across]) = (self.shape, self.strides);
+        let channel = panel * ROWS;
+        assert!(rows.len() <= m && first <= m - rows.len(), "rows from {first} on, of {m}");
+        assert!(channel < n, "panel {panel} of {n} channels");
+        let count = ROWS.min(n - channel);
+        // SAFETY: the rows and `count` channels lie inside the shape, all of whose elements are in the
+        // slice, each in a place of its own; the caller keeps other threads away.
+        unsafe {
+            let start = self.data.add(first * down + channel * across);
+            if across == 1 && count == ROWS {
+                for (i, values) in rows.iter().enumerate() {
+                    start.add(i * down).cast::<[T; ROWS]>().write_unaligned(*values);
+                }
+                return;
+            }
+            for c in 0..count {
+                for (i, values) in rows.iter().enumerate() {
+                    *start.add(i * down + c * across) = values[c];
+                }
+            }
         }
+    }
+}
+
+/// A sink of numbers, and the bias that is added to them.
+pub(super) struct Biased<'a> {
+    sink: Sink<'a, f32>,
+    bias: Option<&'a [f32]>,
+}
+
+impl<'a> Biased<'a> {
+    /// # Panics
+    /// As [`Sink::new`]; if the bias is too short.
+    pub(super) fn new(out: Out<'a>, shape: [usize; 2], bias: Option<&'a [f32]>) -> Self {
+        let n = shape[1];
+        assert!(bias.is_none_or(|bias| bias.len() >= n), "a bias for {n} channels");
+        Self { sink: Sink::new(out, shape), bias }
+    }
+
+    /// Writes a panel of one row, plus the bias.
+    ///
+    /// # Safety
+    /// As [`Sink::put`].
+    #[inline(always)]
+    pub(super) unsafe fn put(&self, i: usize, panel: usize, values: &[f32; ROWS]) {
+        let mut values = *values;
+        let biases = self.bias.and_then(|bias| bias.get(panel * ROWS..));
+        for (value, bias) in values.iter_mut().zip(biases.unwrap_or_default()) {
+            *value += bias;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.sink.put(i, panel, &[values]) }
     }
 }
 
@@ -68,12 +108,11 @@ mod tests {
 
     fn sink(len: usize, shape: [usize; 2], row_stride: usize, col_stride: usize) -> Vec<f32> {
         let mut data = vec![0.0; len];
-        let sink = Sink::new(Out { data: &mut data, row_stride, col_stride }, shape, None);
-        for i in 0..shape[0] {
-            for panel in 0..shape[1].div_ceil(ROWS) {
-                // SAFETY: there is one thread.
-                unsafe { sink.put(i, panel, &[1.0 + i as f32; ROWS]) };
-            }
+        let sink = Sink::new(Out { data: &mut data, row_stride, col_stride }, shape);
+        let rows: Vec<_> = (0..shape[0]).map(|i| [1.0 + i as f32; ROWS]).collect();
+        for panel in 0..shape[1].div_ceil(ROWS) {
+            // SAFETY: there is one thread.
+            unsafe { sink.put(0, panel, &rows) };
         }
         data
     }
@@ -84,6 +123,7 @@ mod tests {
         assert_eq!(sink(6, [2, 3], 1, 2), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
         assert_eq!(sink(7, [2, 2], 4, 2), [1.0, 0.0, 1.0, 0.0, 2.0, 0.0, 2.0]);
         assert_eq!(sink(2, [1, 2], 0, 1), [1.0, 1.0]);
+        assert_eq!(sink(35, [2, 17], 18, 1)[16..20], [1.0, 0.0, 2.0, 2.0]);
         assert!(sink(0, [0, 5], 0, 0).is_empty());
     }
 

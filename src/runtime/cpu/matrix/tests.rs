@@ -1,6 +1,7 @@
 use super::*;
 use crate::graph::DataType::{self, Float16, Float32, Int4, Int8, UInt1, UInt4, UInt8};
 use crate::graph::weight::{Operand, Storage};
+use crate::runtime::integer::{self, Affine};
 use half::f16;
 use proptest::prelude::*;
 
@@ -300,24 +301,54 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
-/// Σ (x − z) · w in i64, `w` the integers that the weight stands for when all scales are 1.
+/// Σ (x − z) · w in i64, `w` the integers that the weight stands for when all scales are 1; and the
+/// codes that the scalar model makes of it.
 fn check_codes(weight: &Weight, m: usize, codes: &[i8], zero_point: i8) {
     let [n, cols] = [weight.shape[0], weight.shape[1]];
-    let integers = weight.unrounded().unwrap();
+    let integers: Vec<i64> = weight.unrounded().unwrap().iter().map(|&w| w as i64).collect();
+    let sum = |i: usize, row: usize| {
+        let pairs = codes[i * cols..][..cols].iter().zip(&integers[row * cols..][..cols]);
+        let product = |(&x, &w): (&i8, &i64)| (i64::from(x) - i64::from(zero_point)) * w;
+        i32::try_from(pairs.map(product).sum::<i64>()).unwrap()
+    };
+    let places = || (0..m).flat_map(|i| (0..n).map(move |row| (i, row)));
+    let sums: Vec<i32> = places().map(|(i, row)| sum(i, row)).collect();
+    let bias: Vec<f32> = (0..n).map(|n| n as f32).collect();
+    let x = Codes { codes, scale: 0.5, zero_point };
+    // Results that fill the range, between ends of their own.
+    let most = sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(1).max(1);
+    let stages = [None, Some(())].map(|function| {
+        let units: Vec<f64> = (1..=n).map(|n| 1.3 * n as f64).collect();
+        let to = Affine { scale: 0.011 * most as f32, zero_point: zero_point / 3 };
+        let range = if zero_point % 2 == 0 { [-128, 127] } else { [zero_point / 3, 100] };
+        let function = function.map(|()| -> integer::Function {
+            Box::new(|all| all.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.1 * *x } else { *x }))
+        });
+        integer::Stage::new(&units, Some(&bias), function, to, range)
+    });
+    let expected = stages.each_ref().map(|stage| -> Vec<i8> {
+        places().zip(&sums).map(|((_, row), &sum)| stage.code(row, sum)).collect()
+    });
+    let stages = stages.map(Stage::from);
     for kernel in Kernel::available() {
         let matrix = Matrix::with(weight, 0..n, kernel).unwrap();
         assert!(matrix.takes_codes());
         let mut data = vec![f32::NAN; m * n];
         let mut scratch = vec![f32::NAN; matrix.scratch_len(m)];
         let out = Out { data: &mut data, row_stride: n, col_stride: 1 };
-        let x = Codes { codes, scale: 0.5, zero_point };
-        let bias: Vec<f32> = (0..n).map(|n| n as f32).collect();
         matrix.multiply_codes(x, m, Some(&bias), out, &mut scratch);
-        for (i, row) in (0..m).flat_map(|i| (0..n).map(move |row| (i, row))) {
-            let pairs = codes[i * cols..][..cols].iter().zip(&integers[row * cols..][..cols]);
-            let products = pairs.map(|(&x, &w)| (i64::from(x) - i64::from(zero_point)) * w as i64);
-            let want = products.sum::<i64>() as f32 * 0.5 + bias[row];
-            assert_eq!(data[i * n + row], want, "{} ({i}, {row})", kernel.name());
+        for ((got, sum), (i, row)) in data.iter().zip(&sums).zip(places()) {
+            assert_eq!(*got, *sum as f32 * 0.5 + bias[row], "{} ({i}, {row})", kernel.name());
+        }
+        for (stage, expected) in stages.iter().zip(&expected) {
+            let mut got = vec![0; m * n];
+            let out = Out { data: &mut got, row_stride: n, col_stride: 1 };
+            matrix.requantize(x, m, stage, out, &mut scratch);
+            assert_eq!(got, *expected, "{}", kernel.name());
+            let out = Out { data: &mut got, row_stride: 1, col_stride: m };
+            matrix.requantize(x, m, stage, out, &mut scratch);
+            let turned = places().map(|(i, row)| got[row * m + i]);
+            assert!(turned.eq(expected.iter().copied()), "{} by channel", kernel.name());
         }
     }
 }

@@ -107,6 +107,8 @@ impl Simd for Avx2 {
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
         mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
         fma(sum: __m256, a: __m256, b: __m256) -> __m256 = _mm256_fmadd_ps(a, b, sum);
+        least(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        most(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
         and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
         or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
         up<N>(codes: __m256i) -> __m256i = _mm256_slli_epi32::<N>(codes);
@@ -132,6 +134,22 @@ impl Simd for Avx2 {
         unsafe {
             _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
             _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, x: Self::Row, out: &mut [i8; ROWS]) {
+        // SAFETY: `self` exists, so the processor has AVX2; the store is of `out`'s 16 bytes. Masked to a
+        // byte, no lane saturates; packing works within halves, which the permutation undoes.
+        unsafe {
+            let byte = _mm256_set1_epi32(255);
+            let low = _mm256_and_si256(_mm256_castps_si256(x[0]), byte);
+            let high = _mm256_and_si256(_mm256_castps_si256(x[1]), byte);
+            let words = _mm256_packus_epi32(low, high);
+            let bytes = _mm256_packus_epi16(words, words);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes));
         }
     }
 

@@ -87,6 +87,12 @@ impl Simd for Avx512 {
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
         mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
         fma(sum: __m512, a: __m512, b: __m512) -> __m512 = _mm512_fmadd_ps(a, b, sum);
+        least(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        most(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        low_bytes(x: __m512, out: &mut [i8; ROWS]) -> () = {
+            let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(x));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
+        };
         load(quad: &Quad) -> __m512i = _mm512_loadu_si512(quad.as_ptr().cast());
         store(codes: __m512i, out: &mut Quad) -> () =
             _mm512_storeu_si512(out.as_mut_ptr().cast(), codes);

@@ -52,6 +52,12 @@ pub(in super::super) trait Simd: Copy {
     fn mul(self, a: Self::Row, b: Self::Row) -> Self::Row;
     /// `sum + a · b`, rounded once or twice.
     fn fma(self, sum: Self::Row, a: Self::Row, b: Self::Row) -> Self::Row;
+    /// The smaller of two numbers; any where one is NaN.
+    fn least(self, a: Self::Row, b: Self::Row) -> Self::Row;
+    /// The larger of two numbers; any where one is NaN.
+    fn most(self, a: Self::Row, b: Self::Row) -> Self::Row;
+    /// The lowest byte of each number's bits.
+    fn low_bytes(self, x: Self::Row, out: &mut [i8; ROWS]);
 
     fn load(self, quad: &Quad) -> Self::Codes;
     fn store(self, codes: Self::Codes, out: &mut Quad);
@@ -112,6 +118,16 @@ pub(in super::super) trait Simd: Copy {
         ]
     }
 
+    /// The nearest integer of each number, half to even, plus `zero`, as a byte: for numbers of at most
+    /// 2²¹, and those sums of which are codes. The sum of 1.5 · 2²³ and an integer has that
+    /// integer in its lowest bits.
+    #[inline(always)]
+    fn nearest(self, x: Self::Row, zero: f32, out: &mut [i8; ROWS]) {
+        let integers = self.splat(INTEGERS);
+        let steps = self.sub(self.add(x, integers), integers);
+        self.low_bytes(self.add(steps, self.splat(INTEGERS + zero)), out);
+    }
+
     /// `table[code]` for codes below 16, column by column.
     #[inline(always)]
     fn pick(self, codes: Self::Codes, table: Self::Row) -> [Self::Row; 4] {
@@ -123,6 +139,9 @@ pub(in super::super) trait Simd: Copy {
         ]
     }
 }
+
+/// 1.5 · 2²³: numbers around it are integers.
+const INTEGERS: f32 = 12_582_912.0;
 
 /// What [`Simd::signed`] multiplies integers by.
 pub(in super::super) const SIGNED_UNIT: f32 = 16_777_216.0;

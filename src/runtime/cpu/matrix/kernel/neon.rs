@@ -53,6 +53,8 @@ impl Simd for Neon {
         mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
         fma(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t =
             vfmaq_f32(sum, a, b);
+        least(a: float32x4_t, b: float32x4_t) -> float32x4_t = vminq_f32(a, b);
+        most(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmaxq_f32(a, b);
         and(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vandq_u32(a, b);
         or(a: uint32x4_t, b: uint32x4_t) -> uint32x4_t = vorrq_u32(a, b);
         up<N>(codes: uint32x4_t) -> uint32x4_t = vshlq_n_u32::<N>(codes);
@@ -80,6 +82,17 @@ impl Simd for Neon {
         for (i, x) in x.into_iter().enumerate() {
             // SAFETY: `self` exists, so the processor has NEON; all stores lie in `out`.
             unsafe { vst1q_f32(out.as_mut_ptr().add(4 * i), x) }
+        }
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, x: Self::Row, out: &mut [i8; ROWS]) {
+        // SAFETY: `self` exists, so the processor has NEON; the store is of `out`'s 16 bytes.
+        unsafe {
+            let words = x.map(|x| vmovn_u32(vreinterpretq_u32_f32(x)));
+            let low = vmovn_u16(vcombine_u16(words[0], words[1]));
+            let high = vmovn_u16(vcombine_u16(words[2], words[3]));
+            vst1q_s8(out.as_mut_ptr(), vreinterpretq_s8_u8(vcombine_u8(low, high)));
         }
     }
 

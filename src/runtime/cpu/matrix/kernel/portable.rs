@@ -32,6 +32,8 @@ impl Simd for Portable {
         sub(a: f32, b: f32) -> f32 = a - b;
         mul(a: f32, b: f32) -> f32 = a * b;
         fma(sum: f32, a: f32, b: f32) -> f32 = sum + a * b;
+        least(a: f32, b: f32) -> f32 = if a < b { a } else { b };
+        most(a: f32, b: f32) -> f32 = if a > b { a } else { b };
         and(a: u32, b: u32) -> u32 = a & b;
         or(a: u32, b: u32) -> u32 = a | b;
         up<N>(codes: u32) -> u32 = codes << N;
@@ -50,6 +52,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn put(self, x: Self::Row, out: &mut [f32; ROWS]) {
         *out = x;
+    }
+    #[inline(always)]
+    fn low_bytes(self, x: Self::Row, out: &mut [i8; ROWS]) {
+        *out = x.map(|x| x.to_bits() as i8);
     }
     #[inline(always)]
     fn half(self, bits: &[u16; ROWS]) -> Self::Row {
