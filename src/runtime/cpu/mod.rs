@@ -1,7 +1,7 @@
 //! The same numbers as the reference, fast.
 //!
-//! A function is specialized for its shapes, put in order (`schedule`), given places in buffers
-//! (`plan`) and turned into steps (`steps`), which `ready` runs one after the other. Weights
+//! A function is specialized for its shapes, brought to move codes instead of numbers (`codes`), put
+//! in order (`schedule`), given places in buffers (`plan`) and turned into steps (`steps`), which `ready` runs one after the other. Weights
 //! are packed and buffers allocated then; a run allocates nothing, except in operations that the
 //! reference evaluates (`steps::fallback`), in products of activations that `gemm` packs, and what
 //! rayon needs to wake its threads.
@@ -9,6 +9,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | `node` | an operation as the planner reads it |
+//! | `affine` | what the codes of a `quantize` or `dequantize` stand for |
+//! | `codes` | codes are moved instead of the numbers that they stand for |
+//! | `cone` | what is computed of one value alone on the way to its codes |
 //! | `schedule` | which operations run as one, and in which order |
 //! | `plan` | a place in a buffer for each value, a step for each item |
 //! | `steps` | what runs, one file a family |
@@ -18,8 +21,11 @@
 //! | `math` | exponentials and their kin, on vectors |
 //! | [`matrix`] | weights in lane order, and their products with activations |
 
+mod affine;
 mod blocks;
 mod buffers;
+mod codes;
+mod cone;
 mod math;
 pub mod matrix;
 mod node;
@@ -63,7 +69,8 @@ impl Backend for SharedCpu {
     }
 
     fn prepare(&self, function: &Function, shapes: &Shapes) -> Result<Box<dyn Prepared>> {
-        let function = specialize(function, shapes)?;
+        let mut function = specialize(function, shapes)?;
+        codes::rewrite(&mut function);
         let plan = plan::plan(&function, &self.0)?;
         Ok(Box::new(ready::Ready::new(&function, plan)))
     }

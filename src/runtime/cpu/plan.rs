@@ -9,6 +9,7 @@ use super::buffers::{Buffer, Kind, Place};
 use super::node::{Found, Node, has_elements, shape};
 use super::packed::Packed;
 use super::schedule::{Item, schedule};
+use super::steps::layer::Input;
 use super::steps::{self, Step, movement};
 use crate::graph::{Function, ValueId, ValueType, macs};
 use crate::runtime::Mode;
@@ -276,10 +277,22 @@ impl<'a> Planner<'a> {
                 let step = steps::elementwise::build(self, &nodes, &kept, &places)?;
                 Ok(Some((step, slots(&places))))
             }
-            Item::Coded(layer, dequantize) => {
-                let outputs = self.reserve_outputs(node(*layer))?;
-                let step = steps::layer::coded(self, node(*layer), node(*dequantize), outputs[0])?;
+            Item::Coded { operations, dequantize } => {
+                let nodes: Vec<_> = operations.iter().map(|&op| node(op)).collect();
+                let (layer, then) = nodes.split_first().ok_or("is no layer")?;
+                let outputs = self.reserve_outputs(*then.last().unwrap_or(layer))?;
+                let x = Input::of(self, node(*dequantize))?;
+                let step = match layer.kind() {
+                    "avg_pool" => steps::pool::averaged(*layer, x, then, outputs[0])?,
+                    _ => steps::layer::coded(self, *layer, x, then, outputs[0])?,
+                };
                 Ok(Some((step, slots(&outputs))))
+            }
+            Item::Table(operations) => {
+                let nodes: Vec<_> = operations.iter().map(|&op| node(op)).collect();
+                let last = nodes.last().ok_or("is no table")?;
+                let outputs = self.reserve_outputs(*last)?;
+                Ok(Some((steps::table::build(self, &nodes, outputs[0])?, slots(&outputs))))
             }
             Item::One(op) => self.one(node(*op), i, items),
         }

@@ -1,6 +1,7 @@
 //! This backend against the definition: the same numbers, whatever the operation, the shapes and
 //! the number of threads.
 
+mod chains;
 mod edges;
 mod elementwise;
 mod graphs;

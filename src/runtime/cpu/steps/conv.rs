@@ -41,12 +41,13 @@ impl Shape {
     }
 }
 
-/// `conv` with a constant weight `[O, C/groups, *k]`.
+/// `conv` with a constant weight `[O, C/groups, *k]`, and what follows it on the way to codes.
 pub(super) fn build(
     planner: &mut Planner<'_>,
     node: Node<'_>,
     x: Input,
     weight: &Weight,
+    then: &[Node<'_>],
     to: Place,
 ) -> Found<Option<Step>> {
     let (input, output) = (node.shape("x")?, node.out_shape(0)?);
@@ -61,51 +62,92 @@ pub(super) fn build(
     {
         return depthwise(planner, shape, x, weight, bias, to).map(Some);
     }
-    let (pixels, k) = (shape.pixels(), inside * shape.taps());
-    let at_once = (PATCHES / k.max(1)).clamp(16, pixels.max(16));
-    let multipliers = (0..groups)
-        .map(|group| {
-            let matrix = pack(planner, weight, group * out..(group + 1) * out)?;
-            Ok(Multiplier::new(planner, matrix, x, at_once))
-        })
-        .collect::<Found<Vec<_>>>()?;
+    let at_once = shape.at_once();
+    let matrices = (0..groups).map(|group| pack(planner, weight, group * out..(group + 1) * out));
+    let matrices = matrices.collect::<Found<Vec<_>>>()?;
+    let patches = at_once * shape.columns();
+    if let Input::Floats(x) = x {
+        let most = matrices.iter().map(|matrix| matrix.scratch_len(at_once)).max().unwrap_or(0);
+        planner.needs_scratch(most + patches);
+        return Ok(Some(Box::new(move |io: &mut Io<'_>| {
+            let (x, to) = (io.buffers.floats(x), io.outputs[0].floats_mut(to.len));
+            let bias = bias.map(|bias| io.buffers.floats(bias));
+            let (patches, scratch) = io.scratch.split_at_mut(patches);
+            shape.each(x, 0.0, patches, to, |group, x, m, to| {
+                let bias = bias.map(|bias| &bias[group * out..(group + 1) * out]);
+                matrices[group].multiply(x, m, bias, to, scratch);
+            });
+            Ok(())
+        })));
+    }
+    let Input::Codes(x, affine) = x else { return Ok(None) };
+    let multipliers = matrices.into_iter().map(|matrix| Multiplier::new(matrix, affine, at_once));
+    let multipliers: Vec<_> = multipliers.collect();
     let most = multipliers.iter().map(|m| m.scratch).max().unwrap_or(0);
-    planner.needs_scratch(most + at_once * k);
-    let mut codes = match x {
-        Input::Codes { .. } => vec![0; at_once * k],
-        Input::Floats(_) => Vec::new(),
-    };
+    let mut patches = vec![0; patches];
+    if then.is_empty() {
+        planner.needs_scratch(most);
+        return Ok(Some(Box::new(move |io: &mut Io<'_>| {
+            let (x, to) = (io.buffers.codes(x), io.outputs[0].floats_mut(to.len));
+            let bias = bias.map(|bias| io.buffers.floats(bias));
+            shape.each(x, affine.zero_point, &mut patches, to, |group, x, m, to| {
+                let bias = bias.map(|bias| &bias[group * out..(group + 1) * out]);
+                multipliers[group].numbers(x, m, bias, to, io.scratch);
+            });
+            Ok(())
+        })));
+    }
+    planner.needs_scratch(most + at_once * out);
+    let bias = node.floats("bias")?;
+    let part =
+        |group: usize| bias.as_ref().map(|bias| bias[group * out..(group + 1) * out].to_vec());
+    let biases: Vec<_> = (0..groups).map(part).collect();
+    let stages = multipliers.iter().zip(&biases);
+    let stages = stages.map(|(multiplier, bias)| multiplier.stage(then, bias.as_deref()));
+    let stages = stages.collect::<Found<Vec<_>>>()?;
     Ok(Some(Box::new(move |io: &mut Io<'_>| {
-        let all_biases = bias.map(|bias| io.buffers.floats(bias));
-        let to = io.outputs[0].floats_mut(to.len);
-        let (patches, scratch) = io.scratch.split_at_mut(at_once * k);
-        for (i, to) in to.chunks_mut((out * pixels).max(1)).enumerate() {
-            let group = i % groups;
-            let multiplier = &multipliers[group];
-            let bias = all_biases.map(|bias| &bias[group * out..(group + 1) * out]);
-            let start = i * inside * shape.volume();
-            for first in (0..pixels).step_by(at_once) {
-                let m = at_once.min(pixels - first);
-                let data = &mut to[first..];
-                let out = Out { data, row_stride: 1, col_stride: pixels };
-                match x {
-                    Input::Floats(x) => {
-                        let x = &io.buffers.floats(x)[start..];
-                        let patches = &mut patches[..m * k];
-                        fill(&shape, x, first, patches, 0.0);
-                        multiplier.matrix.multiply(patches, m, bias, out, scratch);
-                    }
-                    Input::Codes { place, zero_point, .. } => {
-                        let x = &io.buffers.codes(place)[start..];
-                        let patches = &mut codes[..m * k];
-                        fill(&shape, x, first, patches, zero_point);
-                        multiplier.codes(patches, m, bias, out, scratch);
-                    }
-                }
-            }
-        }
+        let (x, to) = (io.buffers.codes(x), io.outputs[0].codes_mut(to.len));
+        shape.each(x, affine.zero_point, &mut patches, to, |group, x, m, to| {
+            let (bias, stage) = (biases[group].as_deref(), &stages[group]);
+            multipliers[group].codes(x, m, bias, stage, to, io.scratch);
+        });
         Ok(())
     })))
+}
+
+impl Shape {
+    /// Columns of the matrix that multiplies patches.
+    fn columns(&self) -> usize {
+        self.inside * self.taps()
+    }
+
+    /// Pixels whose patches are made at a time.
+    fn at_once(&self) -> usize {
+        (PATCHES / self.columns().max(1)).clamp(16, self.pixels().max(16))
+    }
+
+    /// Calls `product` with the group, some patches, how many they are, and where their products go,
+    /// until all of the output is there. `nothing` stands in the padding.
+    fn each<X: Copy + Send + Sync, Y>(
+        &self,
+        x: &[X],
+        nothing: X,
+        patches: &mut [X],
+        to: &mut [Y],
+        mut product: impl FnMut(usize, &[X], usize, Out<'_, Y>),
+    ) {
+        let (pixels, k, at_once) = (self.pixels(), self.columns(), self.at_once());
+        for (i, to) in to.chunks_mut((self.out * pixels).max(1)).enumerate() {
+            let x = &x[i * self.inside * self.volume()..];
+            for first in (0..pixels).step_by(at_once) {
+                let m = at_once.min(pixels - first);
+                let patches = &mut patches[..m * k];
+                fill(self, x, first, patches, nothing);
+                let out = Out { data: &mut to[first..], row_stride: 1, col_stride: pixels };
+                product(i % self.groups, patches, m, out);
+            }
+        }
+    }
 }
 
 /// The patches of pixels from `first` on, one row `[C, *k]` each; `nothing` in the padding.
@@ -234,14 +276,13 @@ pub(super) fn transposed(
     let (x, bias) = (planner.argument(node, "x")?, planner.optional(node, "bias")?);
     let (volume, pixels, n) = (shape.volume(), shape.pixels(), out * shape.taps());
     let at_once = (PATCHES / n.max(inside).max(1)).clamp(16, volume.max(16));
-    let multipliers = (0..groups)
+    let matrices = (0..groups)
         .map(|group| {
             let turned = turned(&part(weight, groups, group)?)?;
-            let matrix = pack(planner, &turned, 0..n)?;
-            Ok(Multiplier::new(planner, matrix, Input::Floats(x), at_once))
+            pack(planner, &turned, 0..n)
         })
         .collect::<Found<Vec<_>>>()?;
-    let most = multipliers.iter().map(|m| m.scratch).max().unwrap_or(0);
+    let most = matrices.iter().map(|matrix| matrix.scratch_len(at_once)).max().unwrap_or(0);
     planner.needs_scratch(most + at_once * (inside + n));
     Ok(Some(Box::new(move |io: &mut Io<'_>| {
         let (x, bias) = (io.buffers.floats(x), bias.map(|bias| io.buffers.floats(bias)));
@@ -259,7 +300,7 @@ pub(super) fn transposed(
                 let (rows, columns) = (&mut rows[..m * inside], &mut columns[..m * n]);
                 turn(x, volume, first, inside, rows);
                 let out = Out { data: columns, row_stride: 1, col_stride: m };
-                multipliers[group].matrix.multiply(rows, m, None, out, scratch);
+                matrices[group].multiply(rows, m, None, out, scratch);
                 add(&shape, columns, first, m, to);
             }
         }

@@ -7,7 +7,7 @@
 mod compile;
 mod function;
 
-pub(in crate::runtime::cpu) use compile::{build, takes};
+pub(in crate::runtime::cpu) use compile::{build, function, takes};
 
 use super::Io;
 use crate::runtime::cpu::blocks;

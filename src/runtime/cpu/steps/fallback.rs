@@ -9,6 +9,7 @@ use crate::runtime::cpu::node::{Found, Node, shape};
 use crate::runtime::cpu::plan::Planner;
 use crate::runtime::reference::{self, Argument, Call, Mode};
 use crate::runtime::{Data, Tensor};
+use std::collections::BTreeMap;
 
 /// Where an argument comes from at each run.
 enum Source {
@@ -16,6 +17,27 @@ enum Source {
     Constant(Tensor),
     Text(String),
     Labels(Labels),
+}
+
+/// One operation as the reference does it, on values and on its constants.
+pub(super) fn evaluate(node: Node<'_>, values: &BTreeMap<ValueId, Tensor>) -> Found<Vec<Tensor>> {
+    let constants = node.operation.arguments.iter().map(|argument| {
+        let weight = node.value(argument.value).constant.as_ref().and_then(Constant::as_weight);
+        weight.map(|weight| tensor_of(weight, Mode::F32)).transpose()
+    });
+    let constants = constants.collect::<Result<Vec<_>, _>>()?;
+    let mut arguments = Vec::with_capacity(constants.len());
+    for (argument, tensor) in node.operation.arguments.iter().zip(&constants) {
+        let value = node.value(argument.value);
+        let bound = match (tensor.as_ref().or(values.get(&argument.value)), &value.constant) {
+            (Some(tensor), _) => Argument::Tensor(tensor),
+            (None, Some(Constant::Text(text))) => Argument::Text(text),
+            (None, Some(Constant::Labels(labels))) => Argument::Labels(labels),
+            (None, _) => return Err(format!("`{}` is not known", value.name)),
+        };
+        arguments.push((argument.param, bound));
+    }
+    reference::call(&Call { row: node.operation.row, arguments, mode: Mode::F32 })
 }
 
 pub(super) fn build(planner: &mut Planner<'_>, node: Node<'_>, outputs: &[Place]) -> Found<Step> {

@@ -1,26 +1,34 @@
 //! Layers: products with packed weights. `linear` and `matmul` with a constant here, convolutions in
 //! their own file; and all of them on codes.
 
-use super::{Io, Step, conv};
+use super::{Io, Step, conv, stage};
 use crate::graph::DataType;
 use crate::graph::weight::{Data, Operand, Storage, Weight};
+use crate::runtime::cpu::affine::affine;
 use crate::runtime::cpu::buffers::{Kind, Place};
-use crate::runtime::cpu::matrix::{Codes, Matrix, Out};
+use crate::runtime::cpu::matrix::{Codes, Matrix, Out, Stage};
 use crate::runtime::cpu::node::{Found, Node};
 use crate::runtime::cpu::plan::Planner;
+use crate::runtime::integer::Affine;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What a layer multiplies.
 #[derive(Clone, Copy)]
-pub(super) enum Input {
+pub(in crate::runtime::cpu) enum Input {
     Floats(Place),
-    /// `x = scale · (code − zero_point)`
-    Codes {
-        place: Place,
-        scale: f32,
-        zero_point: i8,
-    },
+    Codes(Place, Affine),
+}
+
+impl Input {
+    /// The codes that an operation dequantizes.
+    pub(in crate::runtime::cpu) fn of(
+        planner: &mut Planner<'_>,
+        dequantize: Node<'_>,
+    ) -> Found<Self> {
+        let affine = affine(dequantize).ok_or("`dequantize` is not of INT8 with one scale")?;
+        Ok(Self::Codes(planner.argument(dequantize, "input")?, affine))
+    }
 }
 
 /// `linear`, `matmul` with a constant, `conv` and `conv_transpose`, if their weight is constant.
@@ -41,55 +49,40 @@ pub(super) fn build(
     match node.kind() {
         "linear" => {
             let x = Input::Floats(planner.argument(node, "x")?);
-            rows(planner, node, x, weight, outputs[0]).map(Some)
+            rows(planner, node, x, weight, &[], outputs[0]).map(Some)
         }
         "matmul" => {
             let Some(weight) = right_operand(node, weight)? else { return Ok(None) };
             let x = Input::Floats(planner.argument(node, "x")?);
-            rows(planner, node, x, &weight, outputs[0]).map(Some)
+            rows(planner, node, x, &weight, &[], outputs[0]).map(Some)
         }
         "conv" => {
             let x = planner.argument(node, "x")?;
-            conv::build(planner, node, Input::Floats(x), weight, outputs[0])
+            conv::build(planner, node, Input::Floats(x), weight, &[], outputs[0])
         }
         _ => conv::transposed(planner, node, weight, outputs[0]),
     }
 }
 
-/// Whether a layer can multiply the codes that `dequantize` reads: INT8 with one scale, beside a
-/// weight that is stored as codes.
-pub(in crate::runtime::cpu) fn takes_codes(layer: Node<'_>, dequantize: Node<'_>) -> bool {
-    let one = |name: &str| dequantize.shape(name).is_ok_and(|shape| shape.is_empty());
-    let zero = dequantize.operation.argument("zero_point").is_none() || one("zero_point");
+/// Whether a layer can multiply codes: beside a weight that is stored as codes.
+pub(in crate::runtime::cpu) fn takes_codes(layer: Node<'_>) -> bool {
     let weight = layer.weight("weight").filter(|_| matches!(layer.kind(), "linear" | "conv"));
     let coded = weight.is_some_and(|weight| !matches!(weight.storage, Storage::Dense(_)));
-    dequantize.kind() == "dequantize"
-        && dequantize.dtype("input") == Ok(DataType::Int8)
-        && one("scale")
-        && zero
-        && !dequantize.varies("scale")
-        && !dequantize.varies("zero_point")
-        && coded
+    coded && !layer.varies("bias")
 }
 
-/// A layer on the codes that an operation dequantizes.
+/// A layer on codes, and what follows it on the way to codes of its results.
 pub(in crate::runtime::cpu) fn coded(
     planner: &mut Planner<'_>,
     layer: Node<'_>,
-    dequantize: Node<'_>,
+    x: Input,
+    then: &[Node<'_>],
     to: Place,
 ) -> Found<Step> {
-    let place = planner.argument(dequantize, "input")?;
-    let scale = dequantize.number("scale")?;
-    let zero_point = match dequantize.operation.argument("zero_point") {
-        Some(_) => dequantize.number("zero_point")? as i8,
-        None => 0,
-    };
-    let x = Input::Codes { place, scale, zero_point };
     let weight = layer.weight("weight").ok_or("`weight` is not constant")?;
     match layer.kind() {
-        "linear" => rows(planner, layer, x, weight, to),
-        _ => conv::build(planner, layer, x, weight, to)?
+        "linear" => rows(planner, layer, x, weight, then, to),
+        _ => conv::build(planner, layer, x, weight, then, to)?
             .ok_or_else(|| "this convolution cannot read codes".into()),
     }
 }
@@ -111,6 +104,7 @@ fn rows(
     node: Node<'_>,
     x: Input,
     weight: &Weight,
+    then: &[Node<'_>],
     to: Place,
 ) -> Found<Step> {
     let all = weight.shape.first().copied().unwrap_or(0);
@@ -118,59 +112,77 @@ fn rows(
     let [n, k] = matrix.shape();
     let m = to.len / n.max(1);
     let bias = planner.optional(node, "bias")?;
-    let multiplier = Multiplier::new(planner, matrix, x, m);
-    Ok(Box::new(move |io: &mut Io<'_>| {
-        let bias = bias.map(|bias| io.buffers.floats(bias));
-        let data = io.outputs[0].floats_mut(to.len);
-        let out = Out { data, row_stride: n, col_stride: 1 };
-        match x {
-            Input::Floats(x) => {
-                multiplier.matrix.multiply(
-                    &io.buffers.floats(x)[..m * k],
-                    m,
-                    bias,
-                    out,
-                    io.scratch,
-                );
-            }
-            Input::Codes { place, .. } => {
-                multiplier.codes(&io.buffers.codes(place)[..m * k], m, bias, out, io.scratch);
-            }
+    fn by_row<T>(data: &mut [T], n: usize) -> Out<'_, T> {
+        Out { data, row_stride: n, col_stride: 1 }
+    }
+    match (x, then) {
+        (Input::Floats(x), _) => {
+            planner.needs_scratch(matrix.scratch_len(m));
+            Ok(Box::new(move |io: &mut Io<'_>| {
+                let bias = bias.map(|bias| io.buffers.floats(bias));
+                let out = by_row(io.outputs[0].floats_mut(to.len), n);
+                let x = &io.buffers.floats(x)[..m * k];
+                matrix.multiply(x, m, bias, out, io.scratch);
+                Ok(())
+            }))
         }
-        Ok(())
-    }))
+        (Input::Codes(x, affine), []) => {
+            let multiplier = Multiplier::new(matrix, affine, m);
+            planner.needs_scratch(multiplier.scratch);
+            Ok(Box::new(move |io: &mut Io<'_>| {
+                let bias = bias.map(|bias| io.buffers.floats(bias));
+                let out = by_row(io.outputs[0].floats_mut(to.len), n);
+                multiplier.numbers(&io.buffers.codes(x)[..m * k], m, bias, out, io.scratch);
+                Ok(())
+            }))
+        }
+        (Input::Codes(x, affine), then) => {
+            let multiplier = Multiplier::new(matrix, affine, m);
+            planner.needs_scratch(multiplier.scratch + m * n);
+            let bias = node.floats("bias")?;
+            let stage = multiplier.stage(then, bias.as_deref())?;
+            Ok(Box::new(move |io: &mut Io<'_>| {
+                let out = by_row(io.outputs[0].codes_mut(to.len), n);
+                let (x, bias) = (&io.buffers.codes(x)[..m * k], bias.as_deref());
+                multiplier.codes(x, m, bias, &stage, out, io.scratch);
+                Ok(())
+            }))
+        }
+    }
 }
 
-/// A packed weight, and how codes are multiplied with it.
+/// A packed weight, and how codes are multiplied with it: as they are where the weight allows it, else
+/// as the numbers that they stand for.
 pub(super) struct Multiplier {
-    pub matrix: Arc<Matrix>,
-    /// Elements of scratch space that a product needs.
-    pub scratch: usize,
-    input: Input,
+    matrix: Arc<Matrix>,
+    affine: Affine,
     exact: bool,
+    /// Elements of scratch space that a product needs; one that gives codes, one more for each.
+    pub scratch: usize,
 }
 
 impl Multiplier {
     /// For products of at most `m` rows.
-    pub(super) fn new(
-        planner: &mut Planner<'_>,
-        matrix: Arc<Matrix>,
-        input: Input,
-        m: usize,
-    ) -> Self {
+    pub(super) fn new(matrix: Arc<Matrix>, affine: Affine, m: usize) -> Self {
         let exact = matrix.takes_codes();
-        let values = match input {
-            Input::Codes { .. } if !exact => m * matrix.shape()[1],
-            Input::Codes { .. } | Input::Floats(_) => 0,
-        };
+        let values = if exact { 0 } else { m * matrix.shape()[1] };
         let scratch = matrix.scratch_len(m) + values;
-        planner.needs_scratch(scratch);
-        Self { matrix, scratch, input, exact }
+        Self { matrix, affine, exact, scratch }
     }
 
-    /// The product of `[m, K]` codes: of the codes themselves where the weight allows it, else of
-    /// the numbers that they stand for.
-    pub(super) fn codes(
+    /// The stage that makes codes of the products.
+    pub(super) fn stage(&self, then: &[Node<'_>], bias: Option<&[f32]>) -> Found<Stage> {
+        let units = match self.exact {
+            true => self.matrix.channel_scales(),
+            false => vec![1.0; self.matrix.shape()[0]],
+        };
+        let unit = |scale: &f32| f64::from(self.affine.scale) * f64::from(*scale);
+        let units: Vec<f64> = units.iter().map(unit).collect();
+        stage::build(then, &units, bias).map(Stage::from)
+    }
+
+    /// The product of `[m, K]` codes, in f32.
+    pub(super) fn numbers(
         &self,
         codes: &[i8],
         m: usize,
@@ -178,18 +190,44 @@ impl Multiplier {
         out: Out<'_>,
         scratch: &mut [f32],
     ) {
-        let Input::Codes { scale, zero_point, .. } = self.input else {
-            unreachable!("only layers that read codes multiply them")
-        };
+        let Affine { scale, zero_point } = self.affine;
         if self.exact {
-            self.matrix.multiply_codes(Codes { codes, scale, zero_point }, m, bias, out, scratch);
-            return;
+            let codes = Codes { codes, scale, zero_point };
+            return self.matrix.multiply_codes(codes, m, bias, out, scratch);
         }
         let (values, scratch) = scratch.split_at_mut(codes.len());
         for (value, &code) in values.iter_mut().zip(codes) {
-            *value = scale * f32::from(i16::from(code) - i16::from(zero_point));
+            *value = self.affine.number(code);
         }
         self.matrix.multiply(values, m, bias, out, scratch);
+    }
+
+    /// The same as codes, by a stage that has the bias already.
+    pub(super) fn codes(
+        &self,
+        codes: &[i8],
+        m: usize,
+        bias: Option<&[f32]>,
+        stage: &Stage,
+        out: Out<'_, i8>,
+        scratch: &mut [f32],
+    ) {
+        let Affine { scale, zero_point } = self.affine;
+        if self.exact {
+            let codes = Codes { codes, scale, zero_point };
+            return self.matrix.requantize(codes, m, stage, out, scratch);
+        }
+        let n = stage.channels();
+        let (data, scratch) = scratch.split_at_mut(m * n);
+        let numbers = Out { data: &mut *data, row_stride: n, col_stride: 1 };
+        self.numbers(codes, m, bias, numbers, scratch);
+        let mut row = vec![0; n];
+        for (i, numbers) in data.chunks_exact_mut(n.max(1)).enumerate() {
+            stage.finish(numbers, &mut row);
+            for (channel, &code) in row.iter().enumerate() {
+                out.data[i * out.row_stride + channel * out.col_stride] = code;
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! | [`movement`] | transpose, slice, concat, pad, tile, …: strided copies, or no copy at all |
 //! | [`gather`] | rows by index; of a compressed table only those that are asked for |
 //! | [`layer`] | linear, matmul with a constant, conv as products with packed weights; W8A8 |
+//! | [`stage`] | what follows a layer on the way to its codes |
+//! | [`table`] | codes from codes, looked up |
 //! | [`conv`] | images to columns and back, depthwise convolution |
 //! | [`product`] | matmul of activations, attention |
 //! | [`reduce`] | reductions, softmax, norms |
@@ -21,9 +23,11 @@ mod gather;
 mod integers;
 pub(super) mod layer;
 pub(super) mod movement;
-mod pool;
+pub(super) mod pool;
 mod product;
 mod reduce;
+pub(super) mod stage;
+pub(super) mod table;
 mod window;
 
 use super::buffers::{Buffer, Buffers, Place};

@@ -1,8 +1,6 @@
 //! Layers and products of activations.
 
 use super::*;
-use crate::graph::DataType::Int8;
-use crate::graph::weight::Storage;
 
 #[test]
 fn activations_are_multiplied() {
@@ -89,52 +87,4 @@ fn patches_are_multiplied() {
         5,
         &[kind, pad, ("strides", ints(&[2, 2]))],
     );
-}
-
-/// An INT8 weight with one scale a row.
-fn int8(numbers: &mut Numbers, shape: &[usize]) -> Constant {
-    let codes: Vec<u8> =
-        (0..count(shape)).map(|_| (numbers.below(255) as i16 - 127) as u8).collect();
-    let mut scales = vec![1; shape.len()];
-    scales[0] = shape[0];
-    // Powers of two: products of scales and codes are FP16 numbers, so that nothing is rounded.
-    let scale: Vec<u8> = (0..shape[0])
-        .flat_map(|i| half::f16::from_f32(0.5f32.powi(i as i32 % 4)).to_le_bytes())
-        .collect();
-    let storage = Storage::Linear {
-        codes: Operand::new(Int8, shape, codes),
-        scale: Operand::new(Float16, &scales, scale),
-        offset: None,
-    };
-    Weight { shape: shape.to_vec(), storage }.into()
-}
-
-#[test]
-fn codes_are_multiplied_as_codes() {
-    for conv in [false, true] {
-        let mut graph = Graph::new(11);
-        let (x, w): (&[usize], &[usize]) =
-            if conv { (&[1, 8, 6, 6], &[16, 8, 3, 3]) } else { (&[5, 64], &[16, 64]) };
-        let x = graph.input(Float32, x);
-        let weight = int8(&mut graph.numbers, w);
-        let w = graph.constant(weight);
-        let zero = |n: i8| Weight::dense(Operand::new(Int8, &[], vec![n as u8])).into();
-        let scale = || ("scale", float(0.015_625));
-        let to = ("output_dtype", Constant::text("int8"));
-        let q =
-            graph.op("quantize", &[("input", x)], &[scale(), ("zero_point", zero(3)), to.clone()]);
-        let d = graph.op("dequantize", &[("input", q)], &[scale(), ("zero_point", zero(3))]);
-        let pad = [("pad_type", Constant::text("same"))];
-        let y = match conv {
-            true => graph.op("conv", &[("x", d), ("weight", w)], &pad),
-            false => graph.op("linear", &[("x", d), ("weight", w)], &[]),
-        };
-        let again = graph.op("quantize", &[("input", y)], &[("scale", float(0.75)), to]);
-        [q, y, again].into_iter().for_each(|value| graph.output(value));
-        let items = crate::runtime::cpu::schedule::schedule(&graph.function);
-        assert!(
-            items.iter().any(|item| matches!(item, crate::runtime::cpu::schedule::Item::Coded(..)))
-        );
-        agree("codes", &graph.function);
-    }
 }

@@ -1,13 +1,14 @@
 //! From operations to programs.
 
 use super::function::{Binary, Unary};
-use super::{Instruction, Operand, Program, REGISTERS};
+use super::{BLOCK, Instruction, Operand, Program, REGISTERS};
 use crate::graph::{DataType, ValueId};
 use crate::runtime::cpu::buffers::{Kind, Place};
 use crate::runtime::cpu::node::{Found, Node, shape};
 use crate::runtime::cpu::plan::Planner;
 use crate::runtime::cpu::steps::{Io, Step};
 use crate::runtime::cpu::strided::View;
+use crate::runtime::integer::Function;
 use std::collections::BTreeMap;
 
 /// Whether an operation can be part of a chain.
@@ -124,6 +125,52 @@ fn binary(node: Node<'_>) -> Option<Binary> {
         "sub" => Binary::Sub,
         _ => return None,
     })
+}
+
+/// A chain of operations, each on the result of the one before it and on constants of one element, as
+/// one function in place; `None` if it is no such chain.
+pub(in crate::runtime::cpu) fn function(nodes: &[Node<'_>]) -> Found<Option<Function>> {
+    let mut chain = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| nodes[i].operation.outputs[0]);
+        let carried = |name: &str| match before {
+            Some(before) => node.id(name) == Ok(before),
+            None => node.varies(name),
+        };
+        chain.push(match (binary(*node), unary(*node)?) {
+            (Some(f), _) if carried("x") && !node.varies("y") => Link::Right(f, node.number("y")?),
+            (Some(f), _) if carried("y") && !node.varies("x") => Link::Left(node.number("x")?, f),
+            (None, Some(f)) if carried("x") => Link::One(f),
+            _ => return Ok(None),
+        });
+    }
+    Ok(Some(Box::new(move |numbers: &mut [f32]| {
+        let (mut from, mut constants) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for to in numbers.chunks_mut(BLOCK) {
+            let (from, constants) = (&mut from[..to.len()], &mut constants[..to.len()]);
+            for link in &chain {
+                from.copy_from_slice(to);
+                match *link {
+                    Link::One(f) => f.apply(from, to),
+                    Link::Right(f, y) => {
+                        constants.fill(y);
+                        f.apply(from, constants, to);
+                    }
+                    Link::Left(x, f) => {
+                        constants.fill(x);
+                        f.apply(constants, from, to);
+                    }
+                }
+            }
+        }
+    })))
+}
+
+/// An operation of a chain: on a number, or on a number and a constant.
+enum Link {
+    One(Unary),
+    Right(Binary, f32),
+    Left(f32, Binary),
 }
 
 /// A program that gives the values `kept`, in this order, of a chain of operations.

@@ -1,10 +1,7 @@
 //! The functions of one and of two elements.
 
-use super::BLOCK;
 use crate::runtime::cpu::blocks::simd;
 use crate::runtime::cpu::math;
-
-type Block = [f32; BLOCK];
 
 /// A function of one element. α and β stand in the operation's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,12 +91,12 @@ pub(super) enum Binary {
 }
 
 /// f of each element, in vector code of its own.
-fn each(x: &Block, to: &mut Block, f: impl Fn(f32) -> f32) {
+fn each(x: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
     simd(|| to.iter_mut().zip(x).for_each(|(to, &x)| *to = f(x)));
 }
 
 /// f of each pair.
-fn both(x: &Block, y: &Block, to: &mut Block, f: impl Fn(f32, f32) -> f32) {
+fn both(x: &[f32], y: &[f32], to: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     simd(|| to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = f(x, y)));
 }
 
@@ -138,7 +135,7 @@ fn floor(x: f32) -> f32 {
 }
 
 impl Unary {
-    pub(super) fn apply(self, x: &Block, to: &mut Block) {
+    pub(super) fn apply(self, x: &[f32], to: &mut [f32]) {
         match self {
             Self::Abs => each(x, to, f32::abs),
             Self::Acos => each(x, to, f32::acos),
@@ -198,7 +195,7 @@ impl Unary {
 }
 
 impl Binary {
-    pub(super) fn apply(self, x: &Block, y: &Block, to: &mut Block) {
+    pub(super) fn apply(self, x: &[f32], y: &[f32], to: &mut [f32]) {
         match self {
             Self::Add => both(x, y, to, |x, y| x + y),
             Self::Sub => both(x, y, to, |x, y| x - y),
