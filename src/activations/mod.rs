@@ -15,6 +15,7 @@
 //! | `grids` | statistics → the scale and zero point of each |
 //! | `insert` | the pairs, put into the function |
 //! | [`quantize()`] | all of it |
+//! | [`strip()`] | the pairs, taken out again |
 //!
 //! Sources: coremltools' guide to quantizing activations for which operations Core ML takes between
 //! pairs; its pass `insert_prefix_quantize_dequantize_pair` for the form of a pair.
@@ -26,8 +27,12 @@ mod insert;
 mod layers;
 mod options;
 mod shared;
+mod strip;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Activations, Zero};
+pub use strip::strip;
 
 use crate::calibrate::Calibration;
 use crate::graph::weight::Weight;

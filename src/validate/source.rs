@@ -1,6 +1,7 @@
 //! What a package is compared with: another package, or the checkpoint that it came from.
 
 use super::names::stem;
+use crate::activations;
 use crate::formats::mlpackage;
 use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
@@ -64,7 +65,8 @@ impl Against {
     /// The source's function for a function of `program`.
     ///
     /// Of a checkpoint, it is the same function with the checkpoint's weights in place of those that
-    /// are compressed (and of those that the program's metadata name), in f32 throughout.
+    /// are compressed (and of those that the program's metadata name), in f32 throughout, and without
+    /// rounding of activations.
     ///
     /// # Errors
     /// As [`widened`].
@@ -117,7 +119,8 @@ impl Against {
                     taken += 1;
                     Ok(Some(values))
                 };
-                let function = widened(function, &mut lookup)?;
+                let mut function = widened(function, &mut lookup)?;
+                activations::strip(&mut function);
                 Ok(Counterpart { function: Some(function), findings, absent, taken })
             }
         }
