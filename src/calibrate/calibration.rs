@@ -1,7 +1,7 @@
 //! All values of one model.
 
-use super::Statistics;
 use super::statistics::MOST;
+use super::{Hessian, Statistics};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +53,8 @@ pub struct Entry {
     pub axis: Option<usize>,
     /// Its counts.
     pub statistics: Statistics,
+    /// Of the layers that read it, one for each way of reading; none unless asked for.
+    pub hessians: Vec<Hessian>,
 }
 
 impl Calibration {
@@ -81,8 +83,16 @@ impl Calibration {
                 std::collections::btree_map::Entry::Vacant(new) => drop(new.insert(theirs)),
                 std::collections::btree_map::Entry::Occupied(mut ours) => {
                     let entry = ours.get_mut();
-                    let same = entry.axis == theirs.axis;
-                    if !same || entry.statistics.merge(&theirs.statistics).is_none() {
+                    let counted = |entry: &Entry| entry.statistics.numbers() > 0;
+                    let one_alone = entry.hessians.is_empty() != theirs.hessians.is_empty();
+                    if one_alone && counted(entry) && counted(&theirs) {
+                        return Err(Error::Usage(format!(
+                            "`{}` has a Hessian in one file alone, and that of a part would pass for \
+                             that of the whole; calibrate both with --hessians, or both without",
+                            ours.key()
+                        )));
+                    }
+                    if entry.merge(&theirs).is_none() {
                         return Err(Error::input(
                             format!("value `{}`", ours.key()),
                             "its columns differ in the two files, or its sums are beyond all bounds",
@@ -101,6 +111,24 @@ impl Calibration {
         // Two names of one package: the same on every way of merging.
         self.model.package = other.model.package.min(std::mem::take(&mut self.model.package));
         Ok(())
+    }
+}
+
+impl Entry {
+    /// Adds the counts of other data; `None` for other columns and for sums beyond bounds.
+    fn merge(&mut self, other: &Self) -> Option<()> {
+        (self.axis == other.axis).then_some(())?;
+        self.statistics.merge(&other.statistics)?;
+        // A part in which the value has no number has no Hessian either.
+        if self.hessians.is_empty() {
+            self.hessians.clone_from(&other.hessians);
+            return Some(());
+        }
+        let windows = |entry: &Self| entry.hessians.iter().map(|h| h.window.clone()).collect();
+        let (ours, theirs): (Vec<_>, Vec<_>) = (windows(self), windows(other));
+        (ours == theirs || theirs.is_empty()).then_some(())?;
+        let mut pairs = self.hessians.iter_mut().zip(&other.hessians);
+        pairs.try_for_each(|(ours, theirs)| ours.merge(theirs))
     }
 }
 

@@ -8,12 +8,15 @@
 //! | `V.counts` U64 `[n]` | how often |
 //! | `V.extremes` U64 `[2, 2]` | Σ of the samples' least numbers and of their largest: INT128 in units of 2⁻²⁴, low half first |
 //! | `V.squares` U64 `[K, 2]` | Σx² of each column, where the value meets a weight: UINT128 in units of 2⁻⁴⁸, low half first |
+//! | `V.hessian` U64 `[groups, C(C+1)/2, 2]`, then `V.hessian.1` .. | Σxxᵀ of the layers that read it, on request: upper triangles, INT128 in units of 2⁻⁴⁸, low half first |
 //!
 //! The metadata's `twolane.calibration` is a JSON object ([`Head`]).
 
+use super::hessian::MOST_COLUMNS;
 use super::statistics::MOST;
-use super::{Calibration, Data, Entry, Model, Statistics, tally};
+use super::{Calibration, Data, Entry, Hessian, Model, Statistics, Window, tally};
 use crate::formats::safetensors::{self, Dtype, Header, Layout};
+use crate::graph::weight::Bytes;
 use crate::map::Map;
 use crate::{Error, Result};
 use half::f16;
@@ -48,6 +51,17 @@ struct About {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     axis: Option<usize>,
     samples: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hessians: Vec<AboutHessian>,
+}
+
+/// What they say of a Hessian.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AboutHessian {
+    columns: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<Window>,
 }
 
 impl Calibration {
@@ -57,9 +71,15 @@ impl Calibration {
     /// [`Error::Format`] for more names than a header holds.
     pub fn write(&self) -> Result<impl Fn(&mut dyn Write) -> io::Result<()>> {
         let about = |(name, entry): (&String, &Entry)| {
-            let Entry { made_by, read_by, axis, statistics } = entry;
+            let Entry { made_by, read_by, axis, statistics, hessians } = entry;
             let (made_by, read_by) = (made_by.clone(), read_by.clone());
-            (name.clone(), About { made_by, read_by, axis: *axis, samples: statistics.samples })
+            let hessian = |hessian: &Hessian| AboutHessian {
+                columns: hessian.columns,
+                window: hessian.window.clone(),
+            };
+            let hessians = hessians.iter().map(hessian).collect();
+            let (axis, samples) = (*axis, statistics.samples);
+            (name.clone(), About { made_by, read_by, axis, samples, hessians })
         };
         let head = Head {
             form: FORM,
@@ -70,22 +90,26 @@ impl Calibration {
         };
         let head = serde_json::to_string(&head).map_err(|why| Error::bug(KEY, why.to_string()))?;
         let mut tensors = Vec::new();
-        let mut bytes = Vec::new();
-        for (name, Entry { statistics, .. }) in &self.values {
+        let mut bytes: Vec<Bytes> = Vec::new();
+        for (name, Entry { statistics, hessians, .. }) in &self.values {
             let (codes, counts): (Vec<u16>, Vec<u64>) = statistics.counts.iter().copied().unzip();
             let extremes = [statistics.minima, statistics.maxima].map(|sum| sum as u128);
-            let mut put = |word: &str, dtype, shape: Vec<usize>, of: Vec<u8>| {
+            let mut put = |word: &str, dtype, shape: Vec<usize>, of: Bytes| {
                 tensors.push((format!("{name}.{word}"), dtype, shape));
                 bytes.push(of);
             };
             let n = codes.len();
-            put("codes", Dtype::U16, vec![n], codes.iter().flat_map(|c| c.to_le_bytes()).collect());
-            let counts = counts.iter().flat_map(|c| c.to_le_bytes()).collect();
-            put("counts", Dtype::U64, vec![n], counts);
-            put("extremes", Dtype::U64, vec![2, 2], halves(&extremes));
+            let codes: Vec<u8> = codes.iter().flat_map(|c| c.to_le_bytes()).collect();
+            put("codes", Dtype::U16, vec![n], codes.into());
+            let counts: Vec<u8> = counts.iter().flat_map(|c| c.to_le_bytes()).collect();
+            put("counts", Dtype::U64, vec![n], counts.into());
+            put("extremes", Dtype::U64, vec![2, 2], halves(&extremes).into());
             if !statistics.squares.is_empty() {
                 let shape = vec![statistics.squares.len(), 2];
-                put("squares", Dtype::U64, shape, halves(&statistics.squares));
+                put("squares", Dtype::U64, shape, halves(&statistics.squares).into());
+            }
+            for (i, hessian) in hessians.iter().enumerate() {
+                put(&word_of(i), Dtype::U64, hessian.shape().into(), hessian.sums.clone());
             }
         }
         let layout = Layout::new(&tensors, &[(KEY.to_owned(), head)].into())?;
@@ -104,11 +128,11 @@ impl Calibration {
     /// statistics, another form of them, or such as no data gives; [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
-        Self::parse(Map::open(path)?.bytes(), &shown)
+        Self::parse(&Bytes::new(Map::open(path)?), &shown)
     }
 
-    /// Reads a file's bytes; `place` names it in errors.
-    pub(super) fn parse(file: &[u8], place: &str) -> Result<Self> {
+    /// Reads a file's bytes; `place` names it in errors. Hessians stay where they are.
+    pub(super) fn parse(file: &Bytes, place: &str) -> Result<Self> {
         let header = Header::parse(file).map_err(|why| {
             Error::input(place, why.to_string(), "give a file of `quantize calibrate`")
         })?;
@@ -137,15 +161,21 @@ impl Calibration {
         for safetensors::Entry { name, dtype, shape, data_offsets } in &header.tensors {
             // The header was held against the file's length.
             let range = start + data_offsets.start as usize..start + data_offsets.end as usize;
-            tensors.insert(name.as_str(), Tensor { dtype: *dtype, shape, bytes: &file[range] });
+            let bytes = file.slice(range).ok_or_else(|| broken(format!("`{name}` is cut off")))?;
+            tensors.insert(name.as_str(), Tensor { dtype: *dtype, shape, bytes });
         }
         let mut values = BTreeMap::new();
         for (name, about) in head.values {
             let mut take = |word: &str| tensors.remove(format!("{name}.{word}").as_str());
             let statistics = statistics(&about, &mut take)
                 .map_err(|found| broken(format!("value `{name}`: {found}")))?;
+            let about_hessians = about.hessians.into_iter().enumerate();
+            let hessians = about_hessians
+                .map(|(i, of)| hessian(of, about.axis, &statistics, take(&word_of(i))))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|found| broken(format!("value `{name}`: {found}")))?;
             let About { made_by, read_by, axis, .. } = about;
-            values.insert(name, Entry { made_by, read_by, axis, statistics });
+            values.insert(name, Entry { made_by, read_by, axis, statistics, hessians });
         }
         if let Some(name) = tensors.keys().next() {
             return Err(broken(format!("tensor `{name}` belongs to no value")));
@@ -159,7 +189,7 @@ struct Tensor<'f> {
     dtype: Dtype,
     shape: &'f [usize],
     /// As many as type and shape say.
-    bytes: &'f [u8],
+    bytes: Bytes,
 }
 
 /// The counts of one value, checked.
@@ -194,7 +224,7 @@ fn statistics<'f>(
     if extremes.shape != [2, 2] {
         return Err(format!("extremes {:?}, not [2, 2]", extremes.shape));
     }
-    let &[minima, maxima] = &wide(extremes.bytes)[..] else {
+    let &[minima, maxima] = &wide(&extremes.bytes)[..] else {
         return Err("extremes of another length".into());
     };
     let (minima, maxima) = (minima as i128, maxima as i128);
@@ -213,12 +243,50 @@ fn statistics<'f>(
     }
     let squares = match (squares, about.axis) {
         (None, _) => Vec::new(),
-        (Some(of), Some(_)) if matches!(of.shape, [_, 2]) && !of.bytes.is_empty() => wide(of.bytes),
+        (Some(of), Some(_)) if matches!(of.shape, [_, 2]) && !of.bytes.is_empty() => {
+            wide(&of.bytes)
+        }
         (Some(of), axis) => {
             return Err(format!("squares {:?} along {axis:?}", of.shape));
         }
     };
     Ok(Statistics { counts: kept, samples: about.samples, minima, maxima, squares })
+}
+
+/// What a value's Hessian of this number is called.
+fn word_of(number: usize) -> String {
+    if number == 0 { "hessian".into() } else { format!("hessian.{number}") }
+}
+
+/// A Hessian of a value, checked.
+fn hessian(
+    about: AboutHessian,
+    axis: Option<usize>,
+    statistics: &Statistics,
+    tensor: Option<Tensor<'_>>,
+) -> std::result::Result<Hessian, String> {
+    let AboutHessian { columns, window } = about;
+    if axis.is_none() || !(1..=MOST_COLUMNS).contains(&columns) {
+        return Err(format!("a Hessian of {columns} columns along {axis:?}"));
+    }
+    if !window.as_ref().is_none_or(Window::is_sound) {
+        return Err("a Hessian whose window is none".into());
+    }
+    let Tensor { dtype, shape, bytes } = tensor.ok_or("a Hessian is missing")?;
+    let groups = window.as_ref().map_or(1, |window| window.groups);
+    let hessian = Hessian { window, columns, groups, sums: bytes };
+    if dtype != Dtype::U64 || shape != hessian.shape() {
+        return Err(format!("a Hessian is {dtype:?} {shape:?}, not U64 {:?}", hessian.shape()));
+    }
+    let diagonal = (0..groups).flat_map(|group| hessian.diagonal(group));
+    let same = match &hessian.window {
+        None => diagonal.eq(statistics.squares.iter().map(|&sum| sum as i128)),
+        Some(_) => diagonal.into_iter().all(|sum| sum >= 0),
+    };
+    if !same {
+        return Err("a Hessian's diagonal is not the sum of its squares".into());
+    }
+    Ok(hessian)
 }
 
 /// Numbers of 16 bytes as U64 pairs hold them.

@@ -8,8 +8,10 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`watched()`], [`Watch`] | which values of a function are counted, and along which axis they have columns |
+//! | [`Feed`], [`Window`] | how an operation multiplies a value with a constant weight |
 //! | [`Recorder`] | all values, while the model runs |
 //! | `counting`, `tally` | one of them, and how often each FP16 number occurred |
+//! | [`Hessian`], `rows` | on request, what columns have to do with each other: Σ x xᵀ |
 //! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx² by column |
 //! | [`Calibration`] | all values of one model, merged |
 //! | `file` | the same as a safetensors file |
@@ -20,10 +22,13 @@
 mod calibration;
 mod counting;
 mod entropy;
+mod feed;
 mod file;
 mod grid;
+mod hessian;
 mod observer;
 mod recorder;
+mod rows;
 mod squared;
 mod statistics;
 mod tally;
@@ -32,7 +37,9 @@ mod tests;
 mod watched;
 
 pub use calibration::{Calibration, Data, Entry, Model};
+pub use feed::{Feed, Window};
 pub use grid::{Grid, Symmetry};
+pub use hessian::Hessian;
 pub use observer::{Observer, Range};
 pub use recorder::Recorder;
 pub use squared::Moments;

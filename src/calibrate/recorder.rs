@@ -1,9 +1,11 @@
 //! All values, while the model runs.
 
 use super::counting::{Columns, Counting};
-use super::{Calibration, Data, Entry, Model, Watch};
+use super::hessian::Gathering;
+use super::{Calibration, Data, Entry, Model, Watch, Window};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use regex::Regex;
 use std::collections::BTreeMap;
 
 /// Counts what it is shown. Values of one name are one value, whichever function shows them: the
@@ -12,12 +14,15 @@ use std::collections::BTreeMap;
 pub struct Recorder {
     places: BTreeMap<String, usize>,
     slots: Vec<Slot>,
+    hessians: Option<Regex>,
 }
 
 #[derive(Debug)]
 struct Slot {
     watch: Watch,
     counting: Counting,
+    /// By how the value meets weights.
+    gatherings: BTreeMap<Option<Window>, Gathering>,
 }
 
 impl Recorder {
@@ -27,8 +32,12 @@ impl Recorder {
     /// [`Error::Input`] for a name under which another function has columns along another axis.
     pub fn expect(&mut self, watch: &Watch) -> Result<usize> {
         let Some(&place) = self.places.get(&watch.name) else {
-            self.slots.push(Slot { watch: watch.clone(), counting: Counting::default() });
-            self.places.insert(watch.name.clone(), self.slots.len() - 1);
+            let mut slot = Slot::new(watch);
+            if self.wants_hessians(watch) {
+                slot.gather(watch);
+            }
+            self.places.insert(watch.name.clone(), self.slots.len());
+            self.slots.push(slot);
             return Ok(self.slots.len() - 1);
         };
         if self.slots[place].watch.axis != watch.axis {
@@ -38,14 +47,28 @@ impl Recorder {
                 "name the one function that is meant",
             ));
         }
+        if self.wants_hessians(watch) {
+            self.slots[place].gather(watch);
+        }
         Ok(place)
+    }
+
+    /// Also gathers the Hessians of layers that read values whose names a pattern matches, of all that
+    /// are expected from now on.
+    pub fn gather_hessians(&mut self, of: &Regex) {
+        self.hessians = Some(of.clone());
+    }
+
+    fn wants_hessians(&self, watch: &Watch) -> bool {
+        self.hessians.as_ref().is_some_and(|of| of.is_match(&watch.name))
     }
 
     /// Counts tensors of a sample: the number of each value, its elements in row-major order, its
     /// shape. Each value comes at most once.
     ///
     /// # Errors
-    /// [`Error::Input`] for a value with another number of columns than before.
+    /// [`Error::Input`] for a value with another number of columns than before; [`Error::Usage`] for one
+    /// with more than a Hessian may have.
     pub fn record<'t>(
         &mut self,
         tensors: impl IntoIterator<Item = (usize, &'t [f32], &'t [usize])>,
@@ -68,16 +91,32 @@ impl Recorder {
 
     /// What was counted of this model on this data.
     pub fn finish(self, model: Model, data: Data) -> Calibration {
-        let entry = |Slot { watch, counting }: Slot| {
-            let Watch { name, made_by, read_by, axis } = watch;
-            (name, Entry { made_by, read_by, axis, statistics: counting.finish() })
+        let entry = |Slot { watch, counting, gatherings }: Slot| {
+            let Watch { name, made_by, read_by, axis, windows: _ } = watch;
+            let finished = gatherings.into_values().filter_map(Gathering::finish);
+            let hessians = finished.collect();
+            let statistics = counting.finish();
+            (name, Entry { made_by, read_by, axis, statistics, hessians })
         };
-        let values = self.slots.into_iter().map(entry).collect();
+        let values = self.slots.into_par_iter().map(entry).collect();
         Calibration { model, data: vec![data], values }
     }
 }
 
 impl Slot {
+    fn new(watch: &Watch) -> Self {
+        let counting = Counting::default();
+        Self { watch: watch.clone(), counting, gatherings: BTreeMap::new() }
+    }
+
+    /// Gathers a Hessian for each way of meeting a weight that is new.
+    fn gather(&mut self, watch: &Watch) {
+        for window in &watch.windows {
+            let new = || Gathering::new(window.clone());
+            self.gatherings.entry(window.clone()).or_insert_with(new);
+        }
+    }
+
     fn add(&mut self, elements: &[f32], shape: &[usize]) -> Result<()> {
         let columns = self.watch.axis.and_then(|axis| Columns::along(axis, shape));
         let known = self.counting.columns();
@@ -91,6 +130,8 @@ impl Slot {
             ));
         }
         self.counting.add(elements, columns);
-        Ok(())
+        let Some(axis) = self.watch.axis.filter(|_| !elements.is_empty()) else { return Ok(()) };
+        let name = &self.watch.name;
+        self.gatherings.values_mut().try_for_each(|g| g.add(name, elements, shape, axis))
     }
 }

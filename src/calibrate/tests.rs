@@ -4,10 +4,17 @@ use crate::graph::{Builder, DataType, Sizes, TensorType};
 use crate::source::Source;
 use half::f16;
 use proptest::prelude::*;
+use regex::Regex;
 use std::collections::BTreeMap;
 
 fn watch(name: &str, axis: Option<usize>) -> Watch {
-    Watch { name: name.into(), made_by: "gelu".into(), read_by: vec!["linear".into()], axis }
+    Watch {
+        name: name.into(),
+        made_by: "gelu".into(),
+        read_by: vec!["linear".into()],
+        axis,
+        windows: axis.map(|_| None).into_iter().collect(),
+    }
 }
 
 fn model() -> Model {
@@ -17,6 +24,7 @@ fn model() -> Model {
 /// Samples of one value, `[rows, 3]` each, as counted from the data `name`.
 fn counted(name: &str, samples: &[Vec<f32>]) -> Calibration {
     let mut recorder = Recorder::default();
+    recorder.gather_hessians(&Regex::new("").unwrap());
     let x = recorder.expect(&watch("x", Some(1))).unwrap();
     for sample in samples {
         // In two pieces, as a text may be fed.
@@ -69,7 +77,7 @@ proptest! {
             prop_assert_eq!(bytes(&merged(order)), bytes(&one));
         }
         // Through files.
-        prop_assert_eq!(Calibration::parse(&bytes(&one), "file").unwrap(), one);
+        prop_assert_eq!(Calibration::parse(&bytes(&one).into(), "file").unwrap(), one);
     }
 
     #[test]
@@ -92,6 +100,18 @@ proptest! {
             let sum: f64 = of_column.map(|x| x * x).sum();
             prop_assert!((square - sum).abs() <= 1e-12 * sum);
         }
+        let [hessian] = &calibration.values["x"].hessians[..] else {
+            prop_assert!(x.is_empty());
+            return Ok(());
+        };
+        // Products of two such numbers are exact in f64, and the sum is rounded once.
+        let found = hessian.of_group(0);
+        for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+            let of = |i: usize| rounded.iter().skip(i).step_by(3).map(|&x| if x.is_finite() { x } else { 0.0 });
+            let units = |x: f64| (x * f64::from(1 << 24)) as i128;
+            let sum: i128 = of(i).zip(of(j)).map(|(a, b)| units(a) * units(b)).sum();
+            prop_assert_eq!(found[i * 3 + j], sum as f64 / (1u64 << 48) as f64);
+        }
     }
 
     #[test]
@@ -100,11 +120,14 @@ proptest! {
         let at = at.index(file.len());
         file[at] = byte;
         // What is accepted is sound: it can be written, merged and turned into ranges.
-        if let Ok(read) = Calibration::parse(&file, "file") {
-            prop_assert_eq!(Calibration::parse(&bytes(&read), "file").unwrap(), read.clone());
+        if let Ok(read) = Calibration::parse(&file.clone().into(), "file") {
+            prop_assert_eq!(Calibration::parse(&bytes(&read).into(), "file").unwrap(), read.clone());
             let mut twice = read.clone();
             let _ = twice.merge(counted("y", &[vec![1.0; 3]]));
             for entry in read.values.values() {
+                for hessian in &entry.hessians {
+                    prop_assert!(hessian.of_group(0).iter().all(|sum| sum.is_finite()));
+                }
                 for observer in ["mse", "min-max", "moving-average", "entropy", "percentile:99"] {
                     let range = observer.parse::<Observer>().unwrap();
                     let range = range.range(&entry.statistics, Symmetry::Asymmetric);
@@ -221,7 +244,7 @@ fn files_that_no_data_gives_are_refused() {
         for ((.., bytes), offset) in tensors.iter().zip(&layout.offsets) {
             file[*offset as usize..][..bytes.len()].copy_from_slice(bytes);
         }
-        Calibration::parse(&file, "f").map_err(|why| why.to_string())
+        Calibration::parse(&file.into(), "f").map_err(|why| why.to_string())
     };
     // 1.0 is 0x3C00, 2^24 units.
     let one = 1i128 << 24;
@@ -292,6 +315,78 @@ fn columns_follow_their_axis() {
     let data = Data { blake3: String::new(), file: String::new(), samples: 1 };
     let counted = recorder.finish(model(), data);
     assert_eq!(counted.values["x"].statistics.squares(), [6.0, 9.25]);
+}
+
+#[test]
+fn hessians_are_those_of_the_rows_that_layers_read() {
+    // More rows than are multiplied at once, of numbers at both ends of FP16.
+    let number = |i: usize| {
+        let x = f16::from_f32(((i * 37 % 101) as f32 - 50.0) * [6e-8, 0.3, 1300.0][i % 3]);
+        x.to_f32()
+    };
+    let shape = [2, 4, 25, 14];
+    let x: Vec<f32> = (0..shape.iter().product()).map(number).collect();
+    let conv = Window {
+        kernel: vec![3, 2],
+        strides: vec![2, 1],
+        dilations: vec![1, 1],
+        pad_type: "same".into(),
+        pad: vec![],
+        groups: 2,
+    };
+    let windows = vec![None, Some(conv.clone())];
+    let watch = Watch { windows, ..watch("x", Some(1)) };
+    let mut recorder = Recorder::default();
+    recorder.gather_hessians(&Regex::new("^x$").unwrap());
+    let place = recorder.expect(&watch).unwrap();
+    recorder.record([(place, &x[..], &shape[..])]).unwrap();
+    recorder.end_sample();
+    let data = Data { blake3: String::new(), file: String::new(), samples: 1 };
+    let counted = recorder.finish(model(), data);
+    let [plain, grouped] = &counted.values["x"].hessians[..] else { panic!("two Hessians") };
+    assert_eq!((plain.columns, plain.groups), (4, 1));
+    assert_eq!((grouped.columns, grouped.groups), (12, 2));
+
+    let at = |n: usize, c: usize, i: usize, j: usize| {
+        // One row of padding before and after, one column after: same.
+        if !(1..=25).contains(&i) || j >= 14 {
+            return 0;
+        }
+        (f64::from(x[((n * 4 + c) * 25 + i - 1) * 14 + j]) * f64::from(1 << 24)) as i128
+    };
+    for group in 0..2 {
+        let found = grouped.of_group(group);
+        let column = |c: usize| (group * 2 + c / 6, c % 6 / 2, c % 2);
+        for (a, b) in (0..12).flat_map(|a| (0..12).map(move |b| (a, b))) {
+            let mut sum = 0;
+            for (n, i, j) in (0..2 * 13 * 14).map(|p| (p / (13 * 14), p / 14 % 13, p % 14)) {
+                let of = |(c, down, right)| at(n, c, 2 * i + down, j + right);
+                sum += of(column(a)) * of(column(b));
+            }
+            assert_eq!(found[a * 12 + b], sum as f64 / (1u64 << 48) as f64, "{group} {a} {b}");
+        }
+    }
+    let read = Calibration::parse(&bytes(&counted).into(), "file").unwrap();
+    assert_eq!(read, counted);
+    let mut twice = read.clone();
+    twice.data[0].blake3 = "other".into();
+    twice.merge(read.clone()).unwrap();
+    assert_eq!(twice.values["x"].hessians[0].of_group(0)[1], 2.0 * plain.of_group(0)[1]);
+
+    let mut without = read;
+    without.data[0].blake3 = "other".into();
+    without.values.get_mut("x").unwrap().hessians.clear();
+    insta::assert_snapshot!(without.merge(counted).unwrap_err(), @"`x` has a Hessian in one file alone, and that of a part would pass for that of the whole; calibrate both with --hessians, or both without");
+}
+
+#[test]
+fn a_hessian_has_bounds() {
+    let mut recorder = Recorder::default();
+    recorder.gather_hessians(&Regex::new("").unwrap());
+    let x = recorder.expect(&watch("x", Some(1))).unwrap();
+    let wide = vec![0.0; 8193];
+    let refused = recorder.record([(x, &wide[..], &[1, 8193][..])]).unwrap_err();
+    insta::assert_snapshot!(refused, @"--hessians: `x` has 8193 columns, whose Hessian would take 512 MiB, and 8192 columns are the most; choose other values with --hessians=REGEX");
 }
 
 #[test]

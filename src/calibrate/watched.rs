@@ -1,6 +1,7 @@
 //! Which values are counted.
 
-use crate::graph::{DataType, Function, Operation, ValueId, ValueType};
+use super::{Feed, Window};
+use crate::graph::{DataType, Function, ValueId, ValueType};
 use std::collections::BTreeMap;
 
 /// Operations that compute in INT8 between pairs of `quantize` and `dequantize`, or could.
@@ -18,6 +19,8 @@ pub struct Watch {
     pub read_by: Vec<String>,
     /// The axis along which it meets a weight, so that each place along it is a column of that weight.
     pub axis: Option<usize>,
+    /// How it meets weights there, each way once.
+    pub windows: Vec<Option<Window>>,
 }
 
 /// The floating-point values, no constants, that `linear`, `conv`, `matmul`, `add`, pooling and
@@ -25,7 +28,7 @@ pub struct Watch {
 pub fn watched(function: &Function) -> Vec<Watch> {
     let mut makers: BTreeMap<ValueId, &str> = BTreeMap::new();
     let mut readers: BTreeMap<ValueId, Vec<String>> = BTreeMap::new();
-    let mut axes: BTreeMap<ValueId, usize> = BTreeMap::new();
+    let mut feeds: BTreeMap<ValueId, (usize, Vec<Option<Window>>)> = BTreeMap::new();
     let mut found: Vec<ValueId> = Vec::new();
     for operation in &function.operations {
         let is_one = OPERATIONS.contains(&operation.row.name);
@@ -35,8 +38,11 @@ pub fn watched(function: &Function) -> Vec<Watch> {
                 readers.push(operation.row.name.into());
             }
             found.extend(is_one.then_some(id));
-            if let Some(axis) = column_axis(function, operation, id) {
-                axes.entry(id).or_insert(axis);
+        }
+        if let Some(Feed { value, axis, window, .. }) = Feed::of(function, operation) {
+            let (first, windows) = feeds.entry(value).or_insert_with(|| (axis, Vec::new()));
+            if *first == axis && !windows.contains(&window) {
+                windows.push(window);
             }
         }
         for &id in &operation.outputs {
@@ -51,36 +57,15 @@ pub fn watched(function: &Function) -> Vec<Watch> {
         let ValueType::Tensor(ty) = &value.ty else { return false };
         value.constant.is_none() && matches!(ty.dtype, DataType::Float16 | DataType::Float32)
     });
-    let watch = |id: ValueId| Watch {
-        name: function.value(id).name.clone(),
-        made_by: (*makers.get(&id).unwrap_or(&"input")).into(),
-        read_by: readers.remove(&id).unwrap_or_default(),
-        axis: axes.get(&id).copied(),
+    let watch = |id: ValueId| {
+        let (axis, windows) = feeds.remove(&id).unzip();
+        Watch {
+            name: function.value(id).name.clone(),
+            made_by: (*makers.get(&id).unwrap_or(&"input")).into(),
+            read_by: readers.remove(&id).unwrap_or_default(),
+            axis,
+            windows: windows.unwrap_or_default(),
+        }
     };
     floats.map(watch).collect()
-}
-
-/// The axis of `id` that an operation sums over against a constant.
-fn column_axis(function: &Function, operation: &Operation, id: ValueId) -> Option<usize> {
-    let rank = function.value(id).ty.tensor()?.rank();
-    let bound = |param| operation.argument(param);
-    let is_constant = |id: ValueId| function.value(id).constant.is_some();
-    let flag = |param| {
-        let constant = bound(param).and_then(|id| function.value(id).constant.as_ref());
-        constant.and_then(|constant| constant.as_bool()).unwrap_or(false)
-    };
-    let from_end = |n: usize| rank.checked_sub(n);
-    match operation.row.name {
-        "linear" if bound("x") == Some(id) => from_end(1),
-        "conv" if bound("x") == Some(id) && is_constant(bound("weight")?) => {
-            (rank > 1).then_some(1)
-        }
-        "matmul" if bound("x") == Some(id) && is_constant(bound("y")?) => {
-            from_end(if flag("transpose_x") { 2 } else { 1 })
-        }
-        "matmul" if bound("y") == Some(id) && is_constant(bound("x")?) => {
-            from_end(if flag("transpose_y") { 1 } else { 2 })
-        }
-        _ => None,
-    }
 }

@@ -437,6 +437,10 @@ pub(crate) struct Calibrate {
     /// The function that takes the rows of a .safetensors file [default: the package's]
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
+    /// Also record Σxxᵀ of the layers' inputs, which --gptq quantizes by; of those values alone whose
+    /// names match REGEX. A value of n columns takes 8·n² bytes, and 8192 columns are the most
+    #[arg(long, value_name = "REGEX", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "merge")]
+    pub(crate) hessians: Option<Regex>,
     /// How ranges are chosen: mse (least squared error), min-max, moving-average (mean of the samples'
     /// extremes), percentile:99.99 of |x|, or entropy [default: mse]
     #[arg(long, value_name = "WHICH")]

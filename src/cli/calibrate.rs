@@ -76,6 +76,7 @@ fn merge(args: &Calibrate) -> Result<Calibration> {
 fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Result<Calibration> {
     let opened = Package::open(package)?;
     let bar = screen::Bar::new(global.quiet);
+    let hessians = args.hessians.as_ref();
     let name = data.file_name().unwrap_or_default().to_string_lossy();
     if data.extension().is_some_and(|extension| extension == "safetensors") {
         let file = Source::open(data)?;
@@ -84,7 +85,8 @@ fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Resu
             hash.update_rayon(file.bytes());
         }
         let samples = Samples::Rows(&file, args.function.as_deref());
-        return calibrate(&opened, samples, &name, &hash.finalize().to_hex(), &bar);
+        let hash = hash.finalize().to_hex();
+        return calibrate(&opened, samples, (&name, &hash), hessians, &bar);
     }
     if args.function.is_some() {
         let found = "--function chooses who takes rows of a .safetensors file; a text is fed to the \
@@ -96,7 +98,8 @@ fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Resu
     let tokenizer = tokenizer::beside(package, ", or give a .safetensors file of inputs")?;
     if widest(&opened.program).is_some() {
         let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
-        return calibrate(&opened, Samples::Windows(&Text { begin, ids }), &name, &hash, &bar);
+        let text = Text { begin, ids };
+        return calibrate(&opened, Samples::Windows(&text), (&name, &hash), hessians, &bar);
     }
     let functions = opened.program.functions.values();
     let context = Encoder::open(functions, Box::new(Cpu))?.context();
@@ -107,7 +110,7 @@ fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Resu
         let (ids, _) = tokenizer::encode_up_to(&tokenizer, &treatment.treated(line), context)?;
         Ok(ids)
     });
-    calibrate(&opened, Samples::Texts(&mut texts), &name, &hash, &bar)
+    calibrate(&opened, Samples::Texts(&mut texts), (&name, &hash), hessians, &bar)
 }
 
 /// What `--json` prints.

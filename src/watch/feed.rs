@@ -11,6 +11,7 @@ use crate::runtime::{Backend, Tensors};
 use crate::source::{Package, Source};
 use crate::validate::Text;
 use crate::{Error, Result};
+use regex::Regex;
 
 /// What a model is run on.
 pub enum Samples<'a> {
@@ -24,7 +25,7 @@ pub enum Samples<'a> {
 }
 
 /// Runs a package on all samples, and counts its activations. `file` and `blake3` say what they are;
-/// progress is told in tokens, texts or rows, as many as `samples` is known to have.
+/// `hessians` names the values whose readers' Hessians are gathered; progress is told in tokens, texts or rows, as many as `samples` is known to have.
 ///
 /// Nothing is padded where the package takes any length, or single tokens: padding would be counted.
 /// Where it takes texts or steps of one length alone, what pads them is counted with them.
@@ -35,12 +36,15 @@ pub enum Samples<'a> {
 pub fn calibrate(
     package: &Package,
     samples: Samples<'_>,
-    file: &str,
-    blake3: &str,
+    (file, blake3): (&str, &str),
+    hessians: Option<&Regex>,
     progress: &dyn Progress,
 ) -> Result<Calibration> {
     let watching = Watching::default();
     let recorder = watching.recorder();
+    if let Some(of) = hessians {
+        locked(&recorder)?.gather_hessians(of);
+    }
     let mut count = 0;
     let mut end_sample = || -> Result<()> {
         count += 1;
