@@ -49,6 +49,9 @@ pub struct Stats {
     pub codes: [u64; 256],
     /// The distribution of `e`.
     pub errors: ErrorHistogram,
+    /// Where the Hessian of the inputs is known and used: `Σ e H eᵀ` over rows, the squared error of the
+    /// layer's output, by rounding alone and as it is; else zeros.
+    pub output: [f64; 2],
 }
 
 impl Default for Stats {
@@ -64,6 +67,7 @@ impl Default for Stats {
             counted: 0,
             codes: [0; 256],
             errors: ErrorHistogram::default(),
+            output: [0.0; 2],
         }
     }
 }
@@ -85,6 +89,8 @@ impl Stats {
             *count += more;
         }
         self.errors.merge(&next.errors);
+        self.output[0] += next.output[0];
+        self.output[1] += next.output[1];
     }
 
     /// Adds `count` weights of the same value that decode to the same value: the entry for those who

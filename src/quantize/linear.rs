@@ -16,7 +16,7 @@ use super::importance::shares;
 use super::kernel::Kernel;
 use super::kernel::encode::{DecodeRow, EncodeRow, Grids, RowErrors, Sums};
 use super::range::{self, Ranger};
-use super::{ClipCurve, Encoded, Guide, Params, check};
+use super::{ClipCurve, Encoded, Feedback, Guide, Params, check};
 use crate::metrics::{Stats, sample_stride};
 use crate::scheme::{self, Clip, LinearGranularity};
 use crate::tensor::Weights;
@@ -197,17 +197,28 @@ impl<'a> Linear<'a> {
                 (None, layout) => layout.grids(cols),
             };
             let mut sums = Sums::default();
-            self.kernel.run(EncodeRow {
-                dtype: weights.dtype,
-                bytes,
-                grids,
-                codes: self.codes,
-                plain: !clips && !self.codes.asymmetric,
-                out: codes,
-                sums: stats.is_some().then_some(&mut sums),
-            });
+            if let Some(feedback) = &self.guide.feedback {
+                let output = self.feed_back(feedback, row, grids, codes);
+                if let Some(stats) = &mut stats {
+                    add(stats, self.measured(row, grids, codes), cols);
+                    (stats.output[0], stats.output[1]) =
+                        (stats.output[0] + output[0], stats.output[1] + output[1]);
+                }
+            } else {
+                self.kernel.run(EncodeRow {
+                    dtype: weights.dtype,
+                    bytes,
+                    grids,
+                    codes: self.codes,
+                    plain: !clips && !self.codes.asymmetric,
+                    out: codes,
+                    sums: stats.is_some().then_some(&mut sums),
+                });
+                if let Some(stats) = &mut stats {
+                    add(stats, sums, cols);
+                }
+            }
             if let Some(stats) = &mut stats {
-                add(stats, sums, cols);
                 if row % stride == 0 {
                     errors.resize(cols, 0.0);
                     let (dtype, out) = (weights.dtype, &mut errors[..]);
@@ -218,6 +229,54 @@ impl<'a> Linear<'a> {
             }
         }
         Ok(params)
+    }
+
+    /// Chooses a row's codes with its errors fed back; the output's squared errors, before and after.
+    fn feed_back(
+        &self,
+        feedback: &Feedback,
+        row: usize,
+        grids: Grids,
+        codes: &mut [u8],
+    ) -> [f64; 2] {
+        let cols = self.weights.cols();
+        let mut x = vec![0.0; cols];
+        self.weights.decode(row * cols..(row + 1) * cols, &mut x);
+        let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+        let pick = |_: usize, col: usize, x: f64| {
+            let place = if grids.segment == 0 { col } else { col / grids.segment };
+            let (scale, zero) = (f64::from(grids.scale[place]), f64::from(grids.zero[place]));
+            let (low, high) = (f64::from(self.codes.min), f64::from(self.codes.max));
+            let steps = (x / scale).round_ties_even().clamp(low - zero, high - zero);
+            let value = f16::from_f64(steps * scale).to_f64();
+            ((steps + zero) as i8 as u8, value)
+        };
+        feedback.assign(row, &x, &pick, codes)
+    }
+
+    /// The error sums of a row's codes.
+    fn measured(&self, row: usize, grids: Grids, codes: &[u8]) -> Sums {
+        let cols = self.weights.cols();
+        let (mut x, mut scratch) = (vec![0.0; cols], vec![0.0; cols]);
+        let mut decoded = vec![f16::ZERO; cols];
+        self.weights.decode(row * cols..(row + 1) * cols, &mut x);
+        self.kernel.run(DecodeRow { grids, codes, scratch: &mut scratch, out: &mut decoded });
+        let mut sums = Sums::default();
+        for (col, (&x, decoded)) in x.iter().zip(&decoded).enumerate() {
+            let (wide, decoded) = (f64::from(x), decoded.to_f64());
+            let energy = (wide - decoded).powi(2);
+            sums.signal += wide * wide;
+            sums.noise += energy;
+            sums.decoded += decoded * decoded;
+            sums.largest = sums.largest.max((wide - decoded).abs() as f32);
+            let place = if grids.segment == 0 { col } else { col / grids.segment };
+            let grid = Grid { scale: grids.scale[place], zero: grids.zero[place] };
+            if grid.clips(self.codes, x, x) {
+                sums.clipped += 1.0;
+                sums.clipped_energy += energy;
+            }
+        }
+        sums
     }
 
     pub(super) fn decode(

@@ -11,6 +11,7 @@
 //! | `range` | which range linear codes cover: `--clip` |
 //! | `grid` | the values that one scale and one zero point can hold |
 //! | [`Importance`], [`Guide`] | what is known of a weight's inputs |
+//! | [`Feedback`] | GPTQ: errors made good by later columns |
 //! | [`palette`] | optimal and vector palettes |
 //! | [`kernel`] | the instructions that linear codes are computed with |
 //! | [`check`] | weights that cannot be quantized |
@@ -19,6 +20,7 @@
 
 mod array;
 pub mod check;
+mod feedback;
 mod grid;
 mod importance;
 pub mod kernel;
@@ -27,6 +29,7 @@ pub mod palette;
 mod range;
 
 pub use array::{Quantized, array};
+pub use feedback::{Feedback, Order};
 pub use importance::Importance;
 
 use kernel::Kernel;
@@ -111,6 +114,9 @@ pub struct Guide {
     /// Ranges searched for the least error (`--clip mse`) and palettes minimise
     /// `Σ importance · (w − ŵ)²`; without, each weight counts alike.
     pub importance: Option<Arc<Importance>>,
+    /// GPTQ: codes on these grids and tables are chosen column by column. Vectors and `unique` palettes
+    /// go without.
+    pub feedback: Option<Arc<Feedback>>,
 }
 
 /// One tensor being quantized.
@@ -140,6 +146,9 @@ impl<'a> Quantizer<'a> {
     pub fn guided(weights: Weights<'a>, scheme: Scheme, clip: Clip, guide: Guide) -> Result<Self> {
         if guide.importance.as_ref().is_some_and(|importance| !importance.fits(&weights)) {
             return Err(Error::bug(weights.name, "its importances are those of another shape"));
+        }
+        if guide.feedback.as_ref().is_some_and(|feedback| !feedback.fits(&weights)) {
+            return Err(Error::bug(weights.name, "its Hessian is one of another shape"));
         }
         match scheme {
             Scheme::Linear(scheme) => {

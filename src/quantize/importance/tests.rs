@@ -131,7 +131,7 @@ fn errors_where_they_count_become_fewer_whatever_the_scheme() {
     ];
     let shape = [32, 16, 3];
     let importance = Arc::new(Importance::new(&energies(), &shape).unwrap());
-    let guide = Guide { importance: Some(Arc::clone(&importance)) };
+    let guide = Guide { importance: Some(Arc::clone(&importance)), ..Guide::default() };
     for dtype in [FloatType::F16, FloatType::BF16, FloatType::F32] {
         let bytes = bytes(dtype);
         let weights = Weights { name: "w", dtype, shape: &shape, bytes: &bytes };
@@ -160,7 +160,7 @@ fn errors_where_they_count_become_fewer_whatever_the_scheme() {
 fn equal_importances_are_none() {
     let shape = [32, 16, 3];
     let importance = Arc::new(Importance::new(&[7.0; 32], &shape).unwrap());
-    let guide = Guide { importance: Some(importance) };
+    let guide = Guide { importance: Some(importance), ..Guide::default() };
     let bytes = bytes(FloatType::F16);
     let weights = Weights { name: "w", dtype: FloatType::F16, shape: &shape, bytes: &bytes };
     for words in ["linear-int4", "linear-int4,tensor", "palette-4", "palette-4,vector:2"] {
@@ -175,7 +175,7 @@ fn equal_importances_are_none() {
 fn pieces_and_threads_change_nothing() {
     let shape = [32, 16, 3];
     let importance = Arc::new(Importance::new(&energies(), &shape).unwrap());
-    let guide = Guide { importance: Some(importance) };
+    let guide = Guide { importance: Some(importance), ..Guide::default() };
     let bytes = bytes(FloatType::F16);
     let weights = Weights { name: "w", dtype: FloatType::F16, shape: &shape, bytes: &bytes };
     for words in ["linear-int4,tensor", "linear-int4", "palette-4", "palette-3,vector:2,axis:1"] {
@@ -196,7 +196,7 @@ fn a_scalar_palette_is_the_best_for_values_that_count_differently() {
     let bytes: Vec<u8> = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
     let weights = Weights { name: "w", dtype: FloatType::F16, shape: &[4, 2], bytes: &bytes };
     let importance = Importance::new(&[1.0, 0.0], &[4, 2]).unwrap();
-    let guide = Guide { importance: Some(Arc::new(importance)) };
+    let guide = Guide { importance: Some(Arc::new(importance)), ..Guide::default() };
     let scheme: Scheme = "palette-2".parse().unwrap();
     let table = |guide: &Guide| quantized(weights, scheme, guide, 4).params.table;
     let plain: Vec<f32> = table(&Guide::default()).iter().map(|x| x.to_f32()).collect();

@@ -40,7 +40,7 @@ mod vector;
 
 pub(super) use decode::dequantize;
 
-use super::{Encoded, Guide, Params};
+use super::{Encoded, Feedback, Guide, Params};
 use crate::metrics::Stats;
 use crate::scheme::{self, Entries};
 use crate::tensor::{FloatType, Weights};
@@ -120,7 +120,8 @@ impl<'a> Palette<'a> {
         let tables: Vec<Result<Fitted>> =
             (0..self.shape.groups).into_par_iter().map(|g| self.fit(g, &scales, one)).collect();
         let mut tables = tables.into_iter().collect::<Result<Vec<_>>>()?;
-        let mut stats = Some(Stats::default());
+        let fed = self.feedback().is_some();
+        let mut stats = (!fed).then(Stats::default);
         for fitted in &mut tables {
             match (&mut stats, fitted.counts.take()) {
                 (Some(stats), Some(counts)) => fitted.tally(&counts, stats),
@@ -129,7 +130,7 @@ impl<'a> Palette<'a> {
         }
         let by_bits = match &tables[..] {
             [Fitted { finder: Finder::Scalar(lookup), .. }]
-                if scales.is_empty() && self.weights.dtype != FloatType::F32 =>
+                if scales.is_empty() && !fed && self.weights.dtype != FloatType::F32 =>
             {
                 Some(lookup.by_bits(self.weights.dtype))
             }
@@ -214,6 +215,8 @@ impl<'a> Palette<'a> {
             Some(_) if halves => points::of_halves(weights, &region, None, parallel),
             Some(_) => None,
         };
+        // Counts tell errors only where each value has the nearest entry.
+        let counts = counts.filter(|_| self.feedback().is_none());
         Ok(Fitted::new(table, 1, counts))
     }
 
@@ -349,6 +352,7 @@ impl<'a> Palette<'a> {
             Finder::Scalar(lookup)
                 if self.weights.dtype != FloatType::F32
                     && scales.is_empty()
+                    && self.feedback().is_none()
                     && codes.len() >= BY_BITS_FROM =>
             {
                 let start = region.rows.start * self.shape.cols;
@@ -379,6 +383,7 @@ impl<'a> Palette<'a> {
         let (step, run) = (self.shape.rows_per_line(), self.shape.run());
         let mut stats = tally::Tally::new(&self.shape);
         let mut line = Line::default();
+        let mut output = [0.0; 2];
         for (i, codes) in codes.chunks_exact_mut(self.shape.codes_per_line()).enumerate() {
             let row = first + i * step;
             let of_line = if scales.is_empty() {
@@ -388,14 +393,48 @@ impl<'a> Palette<'a> {
             };
             let importance = self.guide.importance.as_deref();
             line.read(&self.weights, &self.shape, row, 0..self.shape.cols, of_line, importance);
-            for (j, (codes, fitted)) in codes.chunks_exact_mut(run).zip(tables).enumerate() {
-                fitted.find(&line, &self.shape, j * run, codes);
+            if let Some(feedback) = self.feedback() {
+                let more = self.feed_back(feedback, tables, &line, row, codes);
+                output = [output[0] + more[0], output[1] + more[1]];
+            } else {
+                for (j, (codes, fitted)) in codes.chunks_exact_mut(run).zip(tables).enumerate() {
+                    fitted.find(&line, &self.shape, j * run, codes);
+                }
             }
             if tally {
                 stats.add(&line, codes, tables.iter().map(|t| &t.table), row);
             }
         }
-        stats.finish()
+        Stats { output, ..stats.finish() }
+    }
+
+    /// How errors are fed back; vectors and exact values are found without.
+    fn feedback(&self) -> Option<&Feedback> {
+        let one_by_one = self.scheme.vector == 1 && !self.scheme.unique;
+        self.guide.feedback.as_deref().filter(|_| one_by_one)
+    }
+
+    /// Chooses a row's indices with its errors fed back; the output's squared errors, before and after.
+    fn feed_back(
+        &self,
+        feedback: &Feedback,
+        tables: &[Fitted],
+        line: &Line,
+        row: usize,
+        codes: &mut [u8],
+    ) -> [f64; 2] {
+        let (run, scale) = (self.shape.run(), line.scale[0]);
+        let x: Vec<f64> = line.x.iter().map(|&x| f64::from(x)).collect();
+        let pick = |_: usize, col: usize, x: f64| {
+            let fitted = &tables[if tables.len() == 1 { 0 } else { col / run }];
+            let Finder::Scalar(lookup) = &fitted.finder else {
+                unreachable!("vectors are found without feedback")
+            };
+            let index = lookup.index((x / f64::from(scale)) as f32);
+            let value = fitted.table.values[usize::from(index)].to_f32() * scale;
+            (index, f16::from_f32(value).to_f64())
+        };
+        feedback.assign(row, &x, &pick, codes)
     }
 
     pub(super) fn decode(
