@@ -10,6 +10,7 @@ use twolane::execute::Engine;
 use twolane::plan::{
     FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit, pattern_of_names,
 };
+use twolane::quantize::Order;
 use twolane::runtime::Mode;
 use twolane::scheme::{Clip, Scheme};
 use twolane::target::Target;
@@ -146,6 +147,14 @@ pub(crate) struct Convert {
     /// Layers, by the name of their weight, that read float activations all the same. May be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]
     pub(crate) a16: Vec<Regex>,
+    /// Weigh errors of weights by E[x²] of the inputs that --calibration counted, where ranges and
+    /// palettes are chosen for the least error
+    #[arg(long, help_heading = "Schemes", requires = "calibration")]
+    pub(crate) importance: bool,
+    /// Choose codes by GPTQ, from the Hessians that `quantize calibrate --hessians` recorded. Columns are
+    /// taken by ORDER: energy (largest first) or natural [default: energy]
+    #[arg(long, value_name = "ORDER", help_heading = "Schemes", num_args = 0..=1, require_equals = true, default_missing_value = "energy", requires = "calibration")]
+    pub(crate) gptq: Option<Order>,
     /// What a NaN or infinity does: error, or keep its tensor in float [default: error]
     #[arg(long, value_name = "WHAT", help_heading = "Schemes")]
     pub(crate) non_finite: Option<NonFinite>,

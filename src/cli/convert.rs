@@ -103,6 +103,8 @@ fn options(args: &Convert) -> Result<Options> {
     let activations = args.activations.clone();
     Ok(Options {
         calibration: calibration.map(Arc::new),
+        importance: args.importance,
+        gptq: args.gptq,
         activations: activations.map(|how| Activations { float: args.a16.clone(), ..how }),
         scheme: args.scheme.unwrap_or(default.scheme),
         rules,

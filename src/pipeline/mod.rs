@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `roles` | what a whole model does with each tensor |
+//! | `inputs` | what each weight is multiplied with, and what a calibration knows of it |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `activations` | INT8 activations, where they are asked for |
@@ -31,6 +32,7 @@ mod dense;
 mod files;
 mod golden;
 mod hash;
+mod inputs;
 pub mod output;
 mod package;
 mod prepare;

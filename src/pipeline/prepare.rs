@@ -3,6 +3,7 @@
 use super::files::{self, Files};
 use super::golden::Golden;
 use super::hash::InputHash;
+use super::inputs::{self, Input, Known};
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::package::Subject;
 use super::run::{self, Task, Tensor, Work};
@@ -33,6 +34,8 @@ pub struct Job {
     keep: BTreeSet<usize>,
     /// Tensors that must equal another, by name.
     copies: Vec<[String; 2]>,
+    /// What guides each tensor's codes.
+    known: Vec<Known>,
     /// Elements of a window: what bounds memory. The bytes of the outputs do not depend on it.
     pub(super) window: usize,
 }
@@ -46,7 +49,7 @@ pub struct Job {
 /// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
-    let Opened { source, subject, options, roles, warnings } = open(input, options)?;
+    let Opened { source, subject, options, roles, mut inputs, warnings } = open(input, options)?;
     let options = &options;
     let mut roles = roles.into_iter();
     let keeps_type = matches!(subject, Subject::Program { .. });
@@ -68,6 +71,8 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
             keep.insert(tensor);
         }
     }
+    inputs.resize_with(plan.tensors.len(), BTreeSet::new);
+    let known = inputs::known(&mut plan, &inputs)?;
     let files = files::lay_out(&source, &mut plan, &subject)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
@@ -75,11 +80,16 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
         Subject::Whole(whole) => whole.copies.clone(),
         Subject::Layers | Subject::Program { .. } => Vec::new(),
     };
-    let mut job = Job { source, plan, files, folder, keep, copies, window: window::WINDOW };
+    let mut job = Job { source, plan, files, folder, keep, copies, known, window: window::WINDOW };
     let memory = budget::memory(&job.plan, job.source.tensors());
+    let columns = |shape: &[usize]| shape.iter().skip(1).product();
+    let shapes = job.plan.tensors.iter().map(|tensor| &tensor.shape[..]);
+    let guides = job.known.iter().zip(shapes).map(|(known, shape)| known.bytes(columns(shape)));
+    let guides = guides.max().unwrap_or(0);
     let golden = job.files.golden.iter().map(Golden::peak_bytes).max().unwrap_or(0);
     // Recording follows when the windows are gone.
-    job.plan.peak_memory_bytes = memory.peak_bytes().max(memory.fixed_bytes.saturating_add(golden));
+    job.plan.peak_memory_bytes =
+        memory.peak_bytes().saturating_add(guides).max(memory.fixed_bytes.saturating_add(golden));
     Ok(job)
 }
 
@@ -193,6 +203,7 @@ impl Job {
                     codes: files::code_matrix(planned),
                     sinks: self.files.sinks[i].clone(),
                     keep_params: kept.contains(&i),
+                    known: &self.known[i],
                 })
             })
             .collect()
@@ -206,6 +217,8 @@ struct Opened {
     options: Options,
     /// What a program does with each tensor; empty for bare tensors.
     roles: Vec<Option<Role>>,
+    /// What it multiplies each with; empty for bare tensors.
+    inputs: Vec<BTreeSet<Input>>,
     warnings: Vec<String>,
 }
 
@@ -221,8 +234,9 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
         let (mut source, mut constants) = Source::of_package(&package)?;
         let warnings = leave_compressed(&mut source, &mut constants, &options)?;
         let roles = constants.iter().map(|constant| Some(constant.role.clone())).collect();
+        let inputs = constants.iter().map(|constant| inputs_of(&package, constant)).collect();
         let subject = Subject::Program { program: package.program, constants };
-        return Ok(Opened { source, subject, options, roles, warnings });
+        return Ok(Opened { source, subject, options, roles, inputs, warnings });
     }
     if options.requantize {
         let found = format!("--requantize is for packages, and {} is none", input.display());
@@ -235,11 +249,27 @@ fn open(input: &Path, options: &Options) -> Result<Opened> {
         source.read_terms()?;
     }
     let Some(whole) = whole else {
-        return Ok(Opened { source, subject: Subject::Layers, options, roles: vec![], warnings });
+        let (roles, inputs) = (vec![], vec![]);
+        return Ok(Opened { source, subject: Subject::Layers, options, roles, inputs, warnings });
     };
     source.derive(&whole.parameters)?;
-    let roles = roles::of(&whole, &source, &options)?;
-    Ok(Opened { source, subject: Subject::Whole(Box::new(whole)), options, roles, warnings })
+    let (roles, inputs) = roles::of(&whole, &source, &options)?;
+    let subject = Subject::Whole(Box::new(whole));
+    Ok(Opened { source, subject, options, roles, inputs, warnings })
+}
+
+/// What a package multiplies a constant with.
+fn inputs_of(package: &Package, constant: &Constant) -> BTreeSet<Input> {
+    let mut found = BTreeSet::new();
+    for (function, place) in &constant.places {
+        let Some(function) = package.program.functions.get(function) else { continue };
+        inputs::each(function, |weight, input| {
+            if weight == *place {
+                found.insert(input);
+            }
+        });
+    }
+    found
 }
 
 /// Leaves out of a package's constants those that are compressed and shall stay so: all of them, unless

@@ -2,6 +2,7 @@
 
 use super::bytes::{self, param_bytes, transposed_bytes};
 use super::files;
+use super::inputs::Known;
 use super::output::OutputFile;
 use super::sink::{Content, Sink};
 use super::window::{self, Extent, Rows};
@@ -42,6 +43,8 @@ pub(super) struct Tensor<'a> {
     pub(super) sinks: Vec<Sink>,
     /// Whether its parameters are wanted after the run as well.
     pub(super) keep_params: bool,
+    /// What guides its codes.
+    pub(super) known: &'a Known,
 }
 
 impl Tensor<'_> {
@@ -188,7 +191,8 @@ fn begin<'a>(
                     outcome: Outcome::default(),
                 });
             };
-            let quantizer = Quantizer::new(weights, scheme, clip)?;
+            let guide = tensors[t].known.guide(weights.name, weights.shape)?;
+            let quantizer = Quantizer::guided(weights, scheme, clip, guide)?;
             let outcome = Outcome { stats: Some(Stats::default()), ..Outcome::default() };
             Ok(Active { params: quantizer.shared(), quantizer: Some(quantizer), outcome })
         })

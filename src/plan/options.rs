@@ -4,6 +4,7 @@ use super::Rule;
 use crate::activations::Activations;
 use crate::calibrate::Calibration;
 use crate::formats::metal_blob::Lanes;
+use crate::quantize::Order;
 use crate::scheme::{Clip, Float, Linear, LinearBits, LinearGranularity, Scheme};
 use crate::target::Target;
 use regex::Regex;
@@ -47,6 +48,12 @@ pub struct Options {
     /// What was counted of the model's activations.
     #[serde(serialize_with = "as_data", skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Arc<Calibration>>,
+    /// Whether errors of weights count by the energy of their inputs.
+    #[serde(skip_serializing_if = "is_false")]
+    pub importance: bool,
+    /// Whether GPTQ chooses codes, and in which order it takes columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gptq: Option<Order>,
     /// How activations are quantized; they stay in float, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activations: Option<Activations>,
@@ -84,6 +91,8 @@ impl Default for Options {
             model: ModelOptions::default(),
             layers: None,
             calibration: None,
+            importance: false,
+            gptq: None,
             activations: None,
             golden: 0,
             sha256: false,
@@ -272,6 +281,8 @@ pub enum Unit {
     /// The CPU; its operations are the GPU's.
     Cpu,
 }
+words!(Order, "order of columns", "energy or natural", Energy = "energy", Natural = "natural");
+
 words!(Unit, "unit", "ane, gpu or cpu", Ane = "ane", Gpu = "gpu", Cpu = "cpu");
 
 /// Where keys and values of earlier tokens are kept (`--kv`).

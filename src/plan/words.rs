@@ -21,6 +21,12 @@ impl Options {
             words.add("--activations", activations);
             activations.float.iter().for_each(|pattern| words.add("--a16", pattern));
         }
+        if self.importance {
+            words.0.push("--importance".into());
+        }
+        if let Some(order) = self.gptq {
+            words.0.push(format!("--gptq={order}"));
+        }
         if self.requantize {
             words.0.push("--requantize".into());
         }

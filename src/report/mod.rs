@@ -144,6 +144,10 @@ pub struct ErrorReport {
     pub histogram: Histogram,
     /// SQNR against the range of linear codes, on a sample; `null` for palettes.
     pub clip_curve: Option<ClipCurve>,
+    /// Σ e H eᵀ over rows, the squared error of the layer's output on the calibration's data, where GPTQ
+    /// chose the codes: by rounding alone, and as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_error: Option<[f64; 2]>,
 }
 
 /// How the codes of a tensor are used.
@@ -316,6 +320,7 @@ impl ErrorReport {
                 bins: stats.errors.bins().to_vec(),
             },
             clip_curve,
+            output_error: Some(stats.output).filter(|output| output[0] > 0.0),
         }
     }
 

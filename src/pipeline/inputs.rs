@@ -1,0 +1,188 @@
+//! What each weight is multiplied with, and what a calibration knows of it.
+
+use crate::calibrate::{Calibration, Feed, Hessian, Window};
+use crate::graph::{Function, ValueId};
+use crate::plan::{Options, Plan};
+use crate::quantize::{Feedback, Guide, Importance, Order};
+use crate::scheme::Scheme;
+use crate::text::listed;
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A value that operations multiply with a weight.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Input {
+    /// Its name, in whatever functions it stands.
+    name: String,
+    /// How its numbers meet the weight.
+    window: Option<Window>,
+    /// Whether the weight has its inputs first.
+    turned: bool,
+}
+
+/// Calls `found` with each constant of a function that is multiplied with a value, and that value.
+pub(super) fn each(function: &Function, mut found: impl FnMut(ValueId, Input)) {
+    for feed in function.operations.iter().filter_map(|operation| Feed::of(function, operation)) {
+        let Feed { value, weight, window, turned, .. } = feed;
+        let name = function.value(value).name.clone();
+        found(weight, Input { name, window, turned });
+    }
+}
+
+/// What guides the codes of one tensor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    calibration: Option<Arc<Calibration>>,
+    inputs: BTreeSet<Input>,
+    importance: bool,
+    order: Option<Order>,
+}
+
+/// What is known of each tensor's inputs, where options ask for it; says what is not known in the
+/// tensors' notes.
+///
+/// # Errors
+/// [`Error::Usage`] where a calibration is missing, lacks what is asked for, or is of another model.
+pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<Known>> {
+    let Options { importance, gptq, .. } = plan.options;
+    let nothing = vec![Known::default(); plan.tensors.len()];
+    let asked: Vec<&str> = [("--importance", importance), ("--gptq", gptq.is_some())]
+        .into_iter()
+        .filter_map(|(word, is)| is.then_some(word))
+        .collect();
+    if asked.is_empty() {
+        return Ok(nothing);
+    }
+    let usage = |why: &str| Err(Error::Usage(format!("{}: {why}", asked.join(" and "))));
+    let Some(calibration) = plan.options.calibration.clone() else {
+        return usage(
+            "what inputs are comes from data; add --calibration with what `quantize calibrate` wrote",
+        );
+    };
+    if gptq.is_some() && calibration.values.values().all(|entry| entry.hessians.is_empty()) {
+        return usage("the calibration holds no Hessians; run `quantize calibrate --hessians`");
+    }
+    let mut all = nothing;
+    let mut guided = false;
+    for ((tensor, inputs), known) in plan.tensors.iter_mut().zip(inputs).zip(&mut all) {
+        if !matches!(tensor.scheme, Some(Scheme::Linear(_) | Scheme::Palette(_))) {
+            continue;
+        }
+        let names = || listed(inputs.iter().map(|input| input.name.as_str()));
+        let entry = |input: &Input| calibration.values.get(&input.name);
+        let has_squares =
+            |input: &Input| entry(input).is_some_and(|e| !e.statistics.squares().is_empty());
+        let has_hessian = |input: &Input| hessian(&calibration, input).is_some();
+        let mut left = |what: &str, why: String| tensor.notes.push(format!("{what}: {why}"));
+        let mut usable = |what: &str, has: &dyn Fn(&Input) -> bool| {
+            let why = match () {
+                () if inputs.is_empty() => "no layer multiplies it with an activation".into(),
+                () if inputs.iter().any(|input| input.turned) => {
+                    "its inputs lie along its first axis".into()
+                }
+                () if !inputs.iter().all(has) => {
+                    format!("not counted in the calibration: {}", names())
+                }
+                () => return true,
+            };
+            left(what, why);
+            false
+        };
+        let weighted = importance && usable("not weighted by its inputs", &has_squares);
+        let fed = gptq.is_some() && usable("rounded, without GPTQ", &has_hessian);
+        let one_by_one = match tensor.scheme {
+            Some(Scheme::Palette(palette)) => palette.vector == 1 && !palette.unique,
+            _ => true,
+        };
+        if fed && !one_by_one {
+            tensor.notes.push("rounded, without GPTQ: it chooses single weights' entries".into());
+        }
+        let fed = fed && one_by_one;
+        if weighted {
+            tensor.notes.push(format!("errors weighted by E[x²] of {}", names()));
+        }
+        if fed {
+            tensor.notes.push(format!("GPTQ by the Hessian of {}", names()));
+        }
+        if weighted || fed {
+            guided = true;
+            *known = Known {
+                calibration: Some(Arc::clone(&calibration)),
+                inputs: inputs.clone(),
+                importance: weighted,
+                order: gptq.filter(|_| fed),
+            };
+        }
+    }
+    if !guided {
+        return usage(
+            "the calibration counted the input of none of the weights that are quantized; calibrate the \
+             package that the same folder, --unit and --names give in float",
+        );
+    }
+    Ok(all)
+}
+
+/// The Hessian of the layers that read a value in this way.
+fn hessian<'c>(calibration: &'c Calibration, input: &Input) -> Option<&'c Hessian> {
+    let entry = calibration.values.get(&input.name)?;
+    entry.hessians.iter().find(|hessian| hessian.window == input.window)
+}
+
+impl Known {
+    /// Bytes that GPTQ takes for a weight with so many columns.
+    pub(super) fn bytes(&self, columns: usize) -> u64 {
+        let matrix = 8 * (columns as u64).saturating_mul(columns as u64);
+        self.order.map_or(0, |_| matrix.saturating_mul(3))
+    }
+
+    /// What guides the codes of a weight `name` of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the calibration's columns are not the weight's.
+    pub(super) fn guide(&self, name: &str, shape: &[usize]) -> Result<Guide> {
+        let Some(calibration) = &self.calibration else { return Ok(Guide::default()) };
+        let wrong = || {
+            let found = "the columns that were counted of its input are not its own";
+            Error::input(format!("tensor `{name}`"), found, "calibrate this model again")
+        };
+        let mut guide = Guide::default();
+        if self.importance {
+            let mut sums: Vec<f64> = Vec::new();
+            for input in &self.inputs {
+                let squares = calibration.values[&input.name].statistics.squares();
+                add(&mut sums, &squares).ok_or_else(wrong)?;
+            }
+            // An input that was always zero leaves nothing to weigh by.
+            if sums.iter().any(|&sum| sum > 0.0) {
+                let importance = Importance::new(&sums, shape).ok_or_else(wrong)?;
+                guide.importance = Some(Arc::new(importance));
+            }
+        }
+        if let Some(order) = self.order {
+            let mut groups: Vec<Vec<f64>> = Vec::new();
+            for hessian in self.inputs.iter().filter_map(|input| hessian(calibration, input)) {
+                groups.resize(hessian.groups.max(groups.len()), Vec::new());
+                for (group, sums) in groups.iter_mut().enumerate() {
+                    let more = (group < hessian.groups).then(|| hessian.of_group(group));
+                    add(sums, &more.ok_or_else(wrong)?).ok_or_else(wrong)?;
+                }
+            }
+            let feedback = Feedback::new(&groups, shape, order).ok_or_else(wrong)?;
+            guide.feedback = Some(Arc::new(feedback));
+        }
+        Ok(guide)
+    }
+}
+
+/// Adds numbers to as many, or to none yet.
+fn add(sums: &mut Vec<f64>, more: &[f64]) -> Option<()> {
+    if sums.is_empty() {
+        sums.extend_from_slice(more);
+        return Some(());
+    }
+    (sums.len() == more.len()).then_some(())?;
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    Some(())
+}
