@@ -4,6 +4,9 @@
 //! a compressed weight as the codes, scales and tables that are stored, and round nothing to FP16. So
 //! their difference says whether a backend reads a package rightly, whatever FP16 would cost a device,
 //! which `--mode f16` and `ane` show beside the source.
+//!
+//! Where activations become codes on the way, roundings of f32 decide ties, and a code that falls the other
+//! way is a whole step: there the difference in root mean square is told too.
 
 use super::golden::recorded;
 use crate::execute::{Engine, Ran};
@@ -19,6 +22,7 @@ pub(super) fn checks(
     runs: &[(&Engine, Ran)],
 ) -> Vec<AgreementCheck> {
     let Some(((first, one), others)) = runs.split_first() else { return vec![] };
+    let quantizes = function.operations.iter().any(|operation| operation.row.name == "quantize");
     let mut checks = vec![];
     for (second, other) in others {
         for output in &function.outputs {
@@ -37,6 +41,7 @@ pub(super) fn checks(
                 between: [first.to_string(), second.to_string()],
                 elements: sums.elements,
                 relative: sums.relative(),
+                rms: quantizes.then(|| sums.rms()),
             });
         }
     }

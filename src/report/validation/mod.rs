@@ -188,6 +188,9 @@ pub struct AgreementCheck {
     /// max |x − y| / max |x|; `null`: broken.
     #[serde(with = "finite")]
     pub relative: f64,
+    /// √(Σ(x − y)² / Σx²), where activations become codes on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rms: Option<f64>,
 }
 
 /// A text through the quantized model and its source.

@@ -37,6 +37,7 @@ fn validation() -> Validation {
         between: ["reference".into(), "cpu".into()],
         elements: 1024,
         relative: 3e-7,
+        rms: None,
     }];
     v.speed = vec![Speed {
         function: "main".into(),
@@ -160,6 +161,14 @@ fn limits_name_what_misses_them() {
     );
     assert_eq!(failed(none, |v| v.agreement[0].relative = 3e-5), "");
     assert!(failed(none, |v| v.agreement[0].relative = 3.1e-5).contains("differ by 3.1e-5"));
+    fn codes(v: &mut Validation, relative: f64, rms: f64) {
+        (v.agreement[0].relative, v.agreement[0].rms) = (relative, Some(rms));
+    }
+    assert_eq!(failed(none, |v| codes(v, 0.01, 1.0 / 256.0)), "", "codes at ties");
+    assert!(
+        failed(none, |v| codes(v, 0.01, 0.0041)).contains("differ by 4.1e-3 in root mean square")
+    );
+    assert!(failed(none, |v| codes(v, f64::INFINITY, 0.0)).contains("without measure"));
     let told = [
         failed(Limits { min_cosine: Some(0.999), ..none }, |_| ()),
         failed(Limits { max_kl: Some(0.01), ..none }, |_| ()),

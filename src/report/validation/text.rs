@@ -196,6 +196,11 @@ impl Validation {
                 printable(&worst.function)
             ),
         };
+        let rms = self.agreement.iter().filter_map(|check| check.rms).reduce(f64::max);
+        let by = match rms.filter(|_| worst.relative.is_finite() && worst.relative > 0.0) {
+            Some(rms) => format!("{by}, by {rms:.1e} in root mean square: INT8 codes at ties"),
+            None => by,
+        };
         let compared = match self.agreement.len() {
             1 => "one output".into(),
             n => format!("{n} outputs"),
