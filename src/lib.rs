@@ -21,6 +21,7 @@
 //! | values | [`scheme`] | how one tensor is stored: parsed, printed, compared |
 //! | | [`target`] | which operating systems must read the package |
 //! | | [`tensor`] | a view of stored weights |
+//! | | [`chips`] | what is known of Apple's chips, each figure with its source, and the roofline |
 //! | | [`int8_path`] | which multiplications of a function run in INT8, and where chains break |
 //! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
 //! | | [`model`] | what becomes a graph: whole models by architecture, or the layer package |
@@ -34,6 +35,7 @@
 
 pub mod activations;
 pub mod calibrate;
+pub mod chips;
 pub mod embed;
 mod error;
 pub mod execute;
