@@ -184,8 +184,7 @@ fn multiply(columns: usize, groups: usize, rows: &[f16], sums: &mut [[u8; SUM]])
             let part: Vec<f64> = units.iter().map(|&u| part(u) as f64).collect();
             Array2::from_shape_vec((units.len() / columns, columns), part)
         };
-        let (Ok(high), Ok(low)) = (part(|u| high_part(u)), part(|u| u - (high_part(u) << LOW)))
-        else {
+        let (Ok(high), Ok(low)) = (part(high_part), part(|u| u - (high_part(u) << LOW))) else {
             unreachable!("rows are whole");
         };
         let mut panels = Vec::new();

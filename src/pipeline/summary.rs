@@ -5,6 +5,7 @@ use crate::plan::{Plan, PlannedTensor};
 use crate::quantize;
 use crate::report::TensorReport;
 use crate::report::{ClipCurve, ClipPoint, ErrorReport, InputFile, OutputFile, Parts, Report};
+use crate::scheme::Clip;
 
 /// The report of a finished run.
 pub(super) fn report(plan: &Plan, inputs: Vec<InputFile>, outcomes: Vec<Outcome>) -> Report {
@@ -55,10 +56,13 @@ fn point(point: &quantize::ClipPoint) -> ClipPoint {
 
 /// A warning for each tensor that a percentile makes worse than clipping nothing would.
 fn losing_percentiles(plan: &Plan, outcomes: &[Outcome]) -> Vec<String> {
-    let losing = plan.tensors.iter().zip(outcomes).filter_map(|(planned, outcome)| {
+    let clip = plan.options.clip;
+    // A range that importances chose may lose plain SQNR, and means to.
+    let percentile = matches!(clip, Clip::Percentile(_));
+    let pairs = plan.tensors.iter().zip(outcomes).filter(|_| percentile);
+    let losing = pairs.filter_map(|(planned, outcome)| {
         let curve = outcome.curve.as_ref().filter(|curve| curve.loses_to_none())?;
         let (chosen, none) = (curve.chosen.sqnr_db?, curve.points.first()?.sqnr_db?);
-        let clip = plan.options.clip;
         Some(format!(
             "{}: --clip {clip} costs {:.1} dB ({chosen:.1} dB against {none:.1} dB with --clip none); \
              --clip mse never loses",

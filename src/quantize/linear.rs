@@ -218,14 +218,14 @@ impl<'a> Linear<'a> {
                     add(stats, sums, cols);
                 }
             }
-            if let Some(stats) = &mut stats {
-                if row % stride == 0 {
-                    errors.resize(cols, 0.0);
-                    let (dtype, out) = (weights.dtype, &mut errors[..]);
-                    self.kernel.run(RowErrors { dtype, bytes, grids, codes, out });
-                    stats.add_codes(codes);
-                    stats.add_errors(&errors);
-                }
+            if let Some(stats) = &mut stats
+                && row % stride == 0
+            {
+                errors.resize(cols, 0.0);
+                let (dtype, out) = (weights.dtype, &mut errors[..]);
+                self.kernel.run(RowErrors { dtype, bytes, grids, codes, out });
+                stats.add_codes(codes);
+                stats.add_errors(&errors);
             }
         }
         Ok(params)
@@ -244,7 +244,7 @@ impl<'a> Linear<'a> {
         self.weights.decode(row * cols..(row + 1) * cols, &mut x);
         let x: Vec<f64> = x.into_iter().map(f64::from).collect();
         let pick = |_: usize, col: usize, x: f64| {
-            let place = if grids.segment == 0 { col } else { col / grids.segment };
+            let place = col.checked_div(grids.segment).unwrap_or(col);
             let (scale, zero) = (f64::from(grids.scale[place]), f64::from(grids.zero[place]));
             let (low, high) = (f64::from(self.codes.min), f64::from(self.codes.max));
             let steps = (x / scale).round_ties_even().clamp(low - zero, high - zero);
@@ -269,7 +269,7 @@ impl<'a> Linear<'a> {
             sums.noise += energy;
             sums.decoded += decoded * decoded;
             sums.largest = sums.largest.max((wide - decoded).abs() as f32);
-            let place = if grids.segment == 0 { col } else { col / grids.segment };
+            let place = col.checked_div(grids.segment).unwrap_or(col);
             let grid = Grid { scale: grids.scale[place], zero: grids.zero[place] };
             if grid.clips(self.codes, x, x) {
                 sums.clipped += 1.0;

@@ -32,9 +32,9 @@ pub(super) fn subtract(row: &mut [f64], c: &[f64], panel: &[f64], stride: usize)
                     *x = (((*x - c0 * p0) - c1 * p1) - c2 * p2) - c3 * p3;
                 }
             }
-            for b in fours..c.len() {
+            for (b, &c) in c.iter().enumerate().skip(fours) {
                 for (x, p) in row.iter_mut().zip(line(b)) {
-                    *x -= c[b] * p;
+                    *x -= c * p;
                 }
             }
         },
