@@ -1,6 +1,8 @@
 //! What a user chooses.
 
+use crate::Error;
 use crate::calibrate::Observer;
+use crate::target::Target;
 use regex::Regex;
 use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -28,6 +30,21 @@ pub enum Zero {
     Symmetric,
     /// Where the range puts it.
     Asymmetric,
+}
+
+impl Activations {
+    /// Refuses a target whose systems compute in float alone.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], which names the first that would do.
+    pub fn check(&self, target: Target) -> Result<(), Error> {
+        if target < Target::Ios17 {
+            return Err(Error::Usage(format!(
+                "--activations {self}: {target} has no INT8 activations; the first target is ios17"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for Activations {

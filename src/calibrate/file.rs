@@ -65,6 +65,20 @@ struct AboutHessian {
 }
 
 impl Calibration {
+    /// Whether a file holds statistics: by its metadata, whatever its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses.
+    pub fn is_at(path: &Path) -> Result<bool> {
+        if !path.is_file() {
+            return Ok(false);
+        }
+        // What cannot be mapped, as an empty file, holds none.
+        let Ok(map) = Map::open(path) else { return Ok(false) };
+        let header = Header::parse(map.bytes());
+        Ok(header.is_ok_and(|header| header.metadata.contains_key(KEY)))
+    }
+
     /// The file, ready to be written: its bytes depend on the counts alone.
     ///
     /// # Errors

@@ -35,8 +35,8 @@ Examples:
       an encoder's vectors, and how near they are
   quantize calibrate model-float16/ texts.txt --out model.calibration.safetensors
       what its activations are: counts, and the INT8 ranges that follow
-  quantize --activations int8 --calibration model.calibration.safetensors model/
-      W8A8: layers that multiply INT8 by INT8
+  quantize --activations int8 --calibration texts.txt model/
+      W8A8: layers that multiply INT8 by INT8; --calibration takes such counts as well
   quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
       a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
@@ -141,8 +141,9 @@ pub(crate) struct Convert {
     /// percentile:99.99. Needs --calibration
     #[arg(long, value_name = "A", help_heading = "Activations", requires = "calibration")]
     pub(crate) activations: Option<Activations>,
-    /// What `quantize calibrate` counted of the model in float
-    #[arg(long, value_name = "FILE", help_heading = "Activations")]
+    /// What the model's activations in float are: counts that `quantize calibrate` wrote, or data as it
+    /// takes them, to be counted first
+    #[arg(long, value_name = "DATA", help_heading = "Activations")]
     pub(crate) calibration: Option<PathBuf>,
     /// Layers, by the name of their weight, that read float activations all the same. May be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]

@@ -1,23 +1,16 @@
 //! `quantize calibrate`: activations, counted.
 
 use super::args::{Calibrate, Global};
-use super::embed::Treatment;
-use super::{screen, tokenizer};
+use super::data::{self, Counting};
+use super::screen;
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::path::Path;
 use std::process::ExitCode;
 use twolane::calibrate::{Calibration, Data, Entry, Grid, Model, Moments, Observer};
 use twolane::calibrate::{Range, Statistics, Symmetry};
-use twolane::embed::Encoder;
 use twolane::execute::replace_file;
-use twolane::generate::widest;
-use twolane::pipeline::Progress;
-use twolane::runtime::Cpu;
-use twolane::source::{Package, Source};
 use twolane::text::{Column, Table, grouped};
-use twolane::validate::Text;
-use twolane::watch::{Samples, calibrate};
 use twolane::{Error, Result};
 
 /// Counts or merges, writes the counts, and shows what follows from them.
@@ -27,7 +20,10 @@ pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode>
         check_folder(path)?;
     }
     let counted = match (&args.package, &args.data) {
-        (Some(package), Some(data)) => count(args, package, data, global)?,
+        (Some(package), Some(data)) => {
+            let (function, hessians) = (args.function.as_deref(), args.hessians.as_ref());
+            data::count(package, data, Counting { function, hessians, quiet: global.quiet })?
+        }
         _ => merge(args)?,
     };
     if let Some(path) = &args.out {
@@ -70,47 +66,6 @@ fn merge(args: &Calibrate) -> Result<Calibration> {
         merged.merge(Calibration::read(file)?)?;
     }
     Ok(merged)
-}
-
-/// The package's activations on the data.
-fn count(args: &Calibrate, package: &Path, data: &Path, global: &Global) -> Result<Calibration> {
-    let opened = Package::open(package)?;
-    let bar = screen::Bar::new(global.quiet);
-    let hessians = args.hessians.as_ref();
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    if data.extension().is_some_and(|extension| extension == "safetensors") {
-        let file = Source::open(data)?;
-        let mut hash = blake3::Hasher::new();
-        for file in file.files() {
-            hash.update_rayon(file.bytes());
-        }
-        let samples = Samples::Rows(&file, args.function.as_deref());
-        let hash = hash.finalize().to_hex();
-        return calibrate(&opened, samples, (&name, &hash), hessians, &bar);
-    }
-    if args.function.is_some() {
-        let found = "--function chooses who takes rows of a .safetensors file; a text is fed to the \
-                     functions that take texts";
-        return Err(Error::Usage(found.into()));
-    }
-    let text = screen::read_text(data)?;
-    let hash = blake3::hash(text.as_bytes()).to_hex();
-    let tokenizer = tokenizer::beside(package, ", or give a .safetensors file of inputs")?;
-    if widest(&opened.program).is_some() {
-        let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
-        let text = Text { begin, ids };
-        return calibrate(&opened, Samples::Windows(&text), (&name, &hash), hessians, &bar);
-    }
-    let functions = opened.program.functions.values();
-    let context = Encoder::open(functions, Box::new(Cpu))?.context();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    bar.start(lines.len() as u64);
-    let treatment = Treatment::of(&opened);
-    let mut texts = lines.iter().map(|line| {
-        let (ids, _) = tokenizer::encode_up_to(&tokenizer, &treatment.treated(line), context)?;
-        Ok(ids)
-    });
-    calibrate(&opened, Samples::Texts(&mut texts), (&name, &hash), hessians, &bar)
 }
 
 /// What `--json` prints.

@@ -1,14 +1,13 @@
 //! The default command: words → options → the pipeline.
 
 use super::args::{Convert, Global};
-use super::{interrupt, misspelt, screen};
+use super::{counts, interrupt, misspelt, screen};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use twolane::activations::Activations;
-use twolane::calibrate::Calibration;
 use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
 use twolane::text::printable;
@@ -32,7 +31,16 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
     if is_package(input) {
         refuse_of_models(args)?;
     }
-    let job = pipeline::prepare(input, &options(args)?)?;
+    let mut options = options(args)?;
+    if let Some(path) = &args.calibration {
+        let counted = match counts::stored(path)? {
+            Some(stored) => stored,
+            None if args.dry_run => return Err(needs_counts(path).into()),
+            None => counts::counted(input, path, &options, global.quiet)?,
+        };
+        options.calibration = Some(Arc::new(counted));
+    }
+    let job = pipeline::prepare(input, &options)?;
     if args.dry_run {
         match global.json {
             true => screen::write_json(job.plan())?,
@@ -52,6 +60,15 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         screen::write((report.to_text(screen::width()) + &wrote).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A plan follows from counts, and counting is no part of a dry run.
+fn needs_counts(data: &Path) -> Error {
+    Error::Usage(format!(
+        "--dry-run: what becomes INT8 follows from counts, and {} holds none; let `quantize calibrate` \
+         count first, and give what it wrote",
+        data.display()
+    ))
 }
 
 /// Refuses beside a package, whose graph stays, what would choose the graph of a model.
@@ -77,7 +94,7 @@ fn refuse_of_models(args: &Convert) -> Result<()> {
     }
 }
 
-/// The words, resolved.
+/// The words, resolved; the counts of --calibration are not among them.
 fn options(args: &Convert) -> Result<Options> {
     let default = Options::default();
     let mut rules = args.rule.iter().map(|rule| Rule::parse(rule)).collect::<Result<Vec<_>>>()?;
@@ -99,10 +116,9 @@ fn options(args: &Convert) -> Result<Options> {
         true => args.golden.map_or(1, usize::from),
         false => 0,
     };
-    let calibration = args.calibration.as_deref().map(Calibration::read).transpose()?;
     let activations = args.activations.clone();
     Ok(Options {
-        calibration: calibration.map(Arc::new),
+        calibration: None,
         importance: args.importance,
         gptq: args.gptq,
         activations: activations.map(|how| Activations { float: args.a16.clone(), ..how }),

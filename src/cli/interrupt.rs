@@ -4,13 +4,19 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use twolane::pipeline::output;
 
 /// From now on, a signal to end removes what this process has built for `folder`, and ends it with
 /// the exit code that shells give to such an end.
 ///
-/// A hang-up is left as it is, for `nohup` to ignore.
+/// A hang-up is left as it is, for `nohup` to ignore. Another call changes nothing: a process writes one
+/// folder.
 pub(super) fn abandon_on_signal(folder: &Path) -> io::Result<()> {
+    static LISTENS: AtomicBool = AtomicBool::new(false);
+    if LISTENS.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let folder = folder.to_path_buf();
     std::thread::spawn(move || {

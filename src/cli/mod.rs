@@ -3,6 +3,8 @@
 mod args;
 mod calibrate;
 mod convert;
+mod counts;
+mod data;
 mod embed;
 mod exit;
 mod generate;

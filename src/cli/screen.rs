@@ -57,20 +57,28 @@ pub(crate) fn width() -> Option<usize> {
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
-/// Progress by bytes with the time left, on a terminal; silent elsewhere.
+/// Progress with the time left, on a terminal; silent elsewhere.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar that shows from [`Progress::start`] on, unless it is to be quiet.
+    /// A bar of bytes that shows from [`Progress::start`] on, unless it is to be quiet.
     pub(crate) fn new(quiet: bool) -> Self {
+        Self::of("{bytes} of {total_bytes}  {bytes_per_sec}", quiet)
+    }
+
+    /// The same of anything else: tokens, texts, rows.
+    pub(crate) fn counting(quiet: bool) -> Self {
+        Self::of("{human_pos} of {human_len}  {per_sec}", quiet)
+    }
+
+    fn of(figures: &str, quiet: bool) -> Self {
         let hidden = quiet || !io::stderr().is_terminal();
         let target =
             if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let template =
-            "{wide_bar} {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+        let template = format!("{{wide_bar}} {{percent:>3}} %  {figures}  {{eta}} left");
         // The template is a constant; should it be malformed, indicatif's own is as good.
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
         Self(bar)

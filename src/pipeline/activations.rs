@@ -6,7 +6,6 @@ use crate::calibrate::Calibration;
 use crate::graph::Program;
 use crate::graph::weight::{Data, Weight};
 use crate::plan::Plan;
-use crate::target::Target;
 use crate::text::listed;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -28,14 +27,13 @@ fn asked<'p>(
                 .into(),
         );
     }
-    if plan.options.target < Target::Ios17 {
-        let target = plan.options.target;
-        return usage(format!("{target} has no INT8 activations; the first target is ios17"));
-    }
+    how.check(plan.options.target)?;
     match plan.options.calibration.as_deref() {
         Some(calibration) => Ok(Some((how, calibration))),
         None => usage(
-            "ranges come from data; add --calibration with what `quantize calibrate` wrote".into(),
+            "ranges come from data; add --calibration with them, or with what `quantize calibrate` \
+             counted on them"
+                .into(),
         ),
     }
 }

@@ -73,6 +73,11 @@ impl Transaction {
         Ok(OutputFile { file, name })
     }
 
+    /// Where something of this name may be put that goes with the staging folder: room for another run.
+    pub fn room(&self, name: &str) -> PathBuf {
+        self.staging.join(name)
+    }
+
     /// A file of exactly `len` bytes without a name, which disappears when it is closed: room for
     /// what does not fit into memory, on the disk of the output.
     ///

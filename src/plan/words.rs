@@ -21,6 +21,9 @@ impl Options {
             words.add("--activations", activations);
             activations.float.iter().for_each(|pattern| words.add("--a16", pattern));
         }
+        for data in self.calibration.iter().flat_map(|calibration| &calibration.data) {
+            words.add("--calibration", format!("{}@{}", data.file, data.blake3));
+        }
         if self.importance {
             words.0.push("--importance".into());
         }

@@ -5,6 +5,7 @@ use super::tiny;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use twolane::formats::mlpackage::MODEL_PATH;
 use twolane::formats::safetensors::{Dtype, Layout};
 
 /// The value of this name in what `calibrate --json` printed.
@@ -146,4 +147,100 @@ fn what_cannot_be_counted_is_told() {
         assert!(said.err.contains(told), "{words:?}: {}", said.err);
         assert!(!bench.path("c").exists());
     }
+}
+
+/// The names in the bench's folder, hidden ones included.
+fn names(bench: &Bench) -> Vec<String> {
+    let entries = fs::read_dir(bench.path("")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// `model` with a tokenizer, and `text.txt`.
+fn with_checkpoint() -> Bench {
+    let bench = with_encoder("sentence-bert");
+    fs::create_dir(bench.path("model")).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(format!("{}/{name}", tiny("sentence-bert")), bench.path(&format!("model/{name}")))
+            .unwrap();
+    }
+    fs::copy(bench.path("q/tokenizer.json"), bench.path("model/tokenizer.json")).unwrap();
+    fs::write(bench.path("text.txt"), "a b c\nc c a").unwrap();
+    bench
+}
+
+#[test]
+fn data_take_the_place_of_their_counts() {
+    let bench = with_checkpoint();
+    assert_eq!(bench.run(&["calibrate", "q", "text.txt", "-o", "counts.txt", "-q"]).code, 0);
+    let convert = |input: &str, data: &str, out: &str| {
+        let int8 = ["--activations", "int8", "--calibration", data, "--to", "mlpackage"];
+        let said = bench.run(&[&[input, "-q", "-o", out][..], &int8].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let report = fs::read(bench.path(out).join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        let data = &report["options"]["calibration"][0];
+        assert_eq!((&data["file"], &data["samples"]), (&"text.txt".into(), &2.into()));
+        let hash = blake3::hash(b"a b c\nc c a").to_hex();
+        assert_eq!(data["blake3"], hash.as_str());
+        let model = format!("{}.mlpackage", if input == "q" { "sentence-bert" } else { input });
+        let model = bench.path(out).join(model).join(MODEL_PATH);
+        fs::read(model).unwrap()
+    };
+    // A file of counts is known by what it holds, and the text counted first comes to the same.
+    let stored = convert("model", "counts.txt", "stored");
+    assert!(stored == convert("model", "text.txt", "counted"));
+    let stored = convert("q", "counts.txt", "package-stored");
+    assert!(stored == convert("q", "text.txt", "package"));
+    let text = String::from_utf8_lossy(&stored);
+    assert!(text.contains("text.txt@"), "a package says what it was calibrated on");
+    assert!(text.contains("dequantize"), "there are INT8 activations");
+    let made = ["counted", "package", "package-stored", "stored"];
+    assert_eq!(
+        names(&bench),
+        [&["counted", "counts.txt", "model"][..], &made[1..3], &["q", "stored", "text.txt"]]
+            .concat()
+    );
+}
+
+#[test]
+fn data_that_fail_leave_nothing_behind() {
+    let bench = with_checkpoint();
+    fs::write(bench.path("blank.txt"), "\n").unwrap();
+    let before = names(&bench);
+    for (words, code, told) in [
+        (&["model", "--calibration", "blank.txt"][..], 2, "blank.txt gives no sample"),
+        (&["model", "--calibration", "none.txt"], 3, "there is no such file"),
+        (&["model", "--calibration", "text.txt", "-n"], 2, "none; let `quantize calibrate`"),
+        (&["model", "--calibration", "text.txt", "-t", "ios16"], 2, "has no INT8 activations"),
+        (&["model", "--calibration", "text.txt", "--layer-package"], 2, "a bare checkpoint"),
+        (&["model", "--calibration", "text.txt", "--a16", "."], 2, "no layer"),
+    ] {
+        let said = bench.run(&[words, &["--activations", "int8", "--to", "mlpackage"]].concat());
+        assert_eq!(said.code, code, "{words:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains(told), "{words:?}: {}", said.err);
+    }
+    assert_eq!(names(&bench), before);
+}
+
+#[test]
+fn an_interrupted_count_leaves_nothing_behind() {
+    let bench = with_checkpoint();
+    fs::write(bench.path("text.txt"), "a b c a b c a c\n".repeat(200_000)).unwrap();
+    let before = names(&bench);
+    let words = ["model", "--activations", "int8", "--calibration", "text.txt", "-o", "out", "-q"];
+    let mut child = bench.command(&words).spawn().unwrap();
+    let room = bench.path(&format!(".out.twolane-{}", child.id())).join("float/report.json");
+    let since = std::time::Instant::now();
+    while !room.is_file() {
+        assert!(since.elapsed().as_secs() < 60 && child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    let told = std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(names(&bench), before);
 }

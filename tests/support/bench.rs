@@ -23,10 +23,15 @@ impl Bench {
         self.0.path().join(name)
     }
 
-    pub(crate) fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quantize"));
         command.current_dir(self.0.path()).args(words).stdin(Stdio::null());
-        let Output { status, stdout, stderr } = command.output().expect("the binary");
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
+        let output = self.command(words).output();
+        let Output { status, stdout, stderr } = output.expect("the binary");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Said { code: status.code().expect("an exit"), out: text(stdout), err: text(stderr) }
     }

@@ -1,0 +1,72 @@
+//! Data for a model: which samples a path makes for a package, and their activations, counted.
+
+use super::embed::Treatment;
+use super::{screen, tokenizer};
+use regex::Regex;
+use std::path::Path;
+use twolane::calibrate::Calibration;
+use twolane::embed::Encoder;
+use twolane::generate::widest;
+use twolane::pipeline::Progress;
+use twolane::runtime::Cpu;
+use twolane::source::{Package, Source};
+use twolane::validate::Text;
+use twolane::watch::{Samples, calibrate};
+use twolane::{Error, Result};
+
+/// How data are counted.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counting<'a> {
+    /// The function that takes rows.
+    pub(super) function: Option<&'a str>,
+    /// The values whose readers' Hessians are gathered.
+    pub(super) hessians: Option<&'a Regex>,
+    /// Whether progress is not shown.
+    pub(super) quiet: bool,
+}
+
+/// The activations of the package at `place` on the data at `data`: rows of a .safetensors file; of
+/// any other, text, in windows for a language model and in lines for an encoder.
+///
+/// # Errors
+/// [`Error::Usage`] and [`Error::Input`] for data that the package cannot be fed with; as
+/// [`calibrate`].
+pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result<Calibration> {
+    let Counting { function, hessians, quiet } = counting;
+    let package = Package::open(place)?;
+    let bar = screen::Bar::counting(quiet);
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    if data.extension().is_some_and(|extension| extension == "safetensors") {
+        let file = Source::open(data)?;
+        let mut hash = blake3::Hasher::new();
+        for file in file.files() {
+            hash.update_rayon(file.bytes());
+        }
+        let samples = Samples::Rows(&file, function);
+        let hash = hash.finalize().to_hex();
+        return calibrate(&package, samples, (&name, &hash), hessians, &bar);
+    }
+    if function.is_some() {
+        let found = "--function chooses who takes rows of a .safetensors file; a text is fed to the \
+                     functions that take texts";
+        return Err(Error::Usage(found.into()));
+    }
+    let text = screen::read_text(data)?;
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    let tokenizer = tokenizer::beside(place, ", or give a .safetensors file of inputs")?;
+    if widest(&package.program).is_some() {
+        let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
+        let text = Text { begin, ids };
+        return calibrate(&package, Samples::Windows(&text), (&name, &hash), hessians, &bar);
+    }
+    let functions = package.program.functions.values();
+    let context = Encoder::open(functions, Box::new(Cpu))?.context();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    bar.start(lines.len() as u64);
+    let treatment = Treatment::of(&package);
+    let mut texts = lines.iter().map(|line| {
+        let (ids, _) = tokenizer::encode_up_to(&tokenizer, &treatment.treated(line), context)?;
+        Ok(ids)
+    });
+    calibrate(&package, Samples::Texts(&mut texts), (&name, &hash), hessians, &bar)
+}
