@@ -17,12 +17,13 @@ pub(super) fn choose(
     calibration: &Calibration,
     how: &Activations,
 ) -> BTreeMap<ValueId, Grid> {
+    let (observer, zero) = how.ranges();
     let mut grids = BTreeMap::new();
     for group in groups {
         let names = group.iter().map(|&id| flow.function.value(id).name.as_str());
         let seen = names.filter_map(|name| calibration.values.get(name));
         let all = Statistics::together(seen.map(|entry| &entry.statistics));
-        if let Some(grid) = grid(&all, how.observer, how.zero) {
+        if let Some(grid) = grid(&all, observer, zero) {
             grids.extend(group.iter().map(|&id| (id, grid)));
         }
     }

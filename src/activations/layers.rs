@@ -44,13 +44,10 @@ fn reads<'n>(
     if constant(input).is_some() && constant(other).is_some() {
         return Ok(None);
     }
-    let weights = [input, other].into_iter().filter_map(|id| constant(id)?.as_weight());
-    let mut names: Vec<&str> = weights.clone().filter_map(original).collect();
-    names.push(&operation.name);
-    if how.float.iter().any(|pattern| names.iter().any(|name| pattern.is_match(name))) {
+    if stays_in_float(flow, operation, how, original) {
         return Err("a rule keeps what it reads in float".into());
     }
-    for weight in weights {
+    for weight in [input, other].into_iter().filter_map(|id| constant(id)?.as_weight()) {
         weight.storage.multiplies_in_int8().map_err(str::to_owned)?;
     }
     let read = [input, other].into_iter().filter(|&id| constant(id).is_none());
@@ -59,4 +56,18 @@ fn reads<'n>(
         true => Ok(Some(read)),
         false => Err("what it reads is no floating-point tensor".into()),
     }
+}
+
+/// Whether a rule keeps what an operation reads in float: by its name, or by that of a weight it reads.
+pub(super) fn stays_in_float<'n>(
+    flow: &Flow<'_>,
+    operation: &Operation,
+    how: &Activations,
+    original: &dyn Fn(&Weight) -> Option<&'n str>,
+) -> bool {
+    let read = operation.arguments.iter().filter(|argument| argument.param != "bias");
+    let weights = read.filter_map(|a| flow.function.value(a.value).constant.as_ref()?.as_weight());
+    let mut names: Vec<&str> = weights.filter_map(original).collect();
+    names.push(&operation.name);
+    how.float.iter().any(|pattern| names.iter().any(|name| pattern.is_match(name)))
 }

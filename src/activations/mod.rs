@@ -7,10 +7,11 @@
 //!
 //! | item | what it is |
 //! |---|---|
-//! | [`Activations`], [`Zero`] | what a user chooses |
+//! | [`Activations`], [`Zero`], [`Pairs`] | what a user chooses |
 //! | `flow` | who makes and who reads each value |
 //! | `layers` | which layers could multiply in INT8, and why the others could not |
 //! | `chains` | which values are quantized: what these layers read, and what lies between them |
+//! | `coremltools` | in place of these, where coremltools puts pairs |
 //! | `shared` | values that must have one scale |
 //! | `grids` | statistics → the scale and zero point of each |
 //! | `insert` | the pairs, put into the function |
@@ -21,6 +22,7 @@
 //! pairs; its pass `insert_prefix_quantize_dequantize_pair` for the form of a pair.
 
 mod chains;
+mod coremltools;
 mod flow;
 mod grids;
 mod insert;
@@ -31,10 +33,10 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
-pub use options::{Activations, Zero};
+pub use options::{Activations, Pairs, Zero};
 pub use strip::strip;
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, Grid};
 use crate::graph::weight::Weight;
 use crate::graph::{Function, ValueId};
 use flow::Flow;
@@ -47,14 +49,29 @@ pub struct Quantized {
     pub values: usize,
     /// Layers that compute in INT8, by operation.
     pub layers: Vec<String>,
-    /// Layers that read float, and why.
+    /// Layers that do not, and why.
     pub left: BTreeMap<String, String>,
 }
 
-/// Puts pairs into a function: before every layer that can multiply in INT8 (`linear` and `conv` whose
+/// Pairs, and who reads them.
+struct Placed {
+    /// The values that have one.
+    grids: BTreeMap<ValueId, Grid>,
+    /// By place, the operations that read what pairs give, and of which values.
+    reads: BTreeMap<usize, BTreeSet<ValueId>>,
+    /// The places of layers that multiply in INT8 so.
+    layers: Vec<usize>,
+}
+
+/// Puts pairs into a function.
+///
+/// As [`Pairs::Chains`]: before every layer that can multiply in INT8 (`linear` and `conv` whose
 /// weight is stored as symmetric INT8, and where asked for `matmul`), and around `add`, `concat` and
 /// pooling where that keeps a chain of such layers in INT8. Operands of `add`, and both sides of
 /// `concat` and of `max_pool`, share one scale. Whoever computes in float reads the float value still.
+///
+/// As [`Pairs::Coremltools`]: where the passes of coremltools 9.0 put them, with their ranges: `concat`
+/// alone makes values share one.
 ///
 /// `original` is what a weight was called before it became a constant of this function.
 pub fn quantize<'n>(
@@ -65,27 +82,42 @@ pub fn quantize<'n>(
 ) -> Quantized {
     let flow = Flow::new(function);
     let mut left = BTreeMap::new();
-    let mut layers = layers::find(&flow, how, original, &mut left);
+    let place = match how.pairs {
+        Pairs::Chains => chained,
+        Pairs::Coremltools => coremltools::place,
+    };
+    let Placed { grids, reads, layers } = place(&flow, calibration, how, original, &mut left);
+    let names = layers.into_iter().map(|place| flow.function.operations[place].name.clone());
+    let outcome = Quantized { values: grids.len(), layers: names.collect(), left };
+    insert::pairs(function, &grids, &reads);
+    outcome
+}
+
+/// The pairs of [`Pairs::Chains`]; layers without one go to `left` with the reason.
+fn chained<'n>(
+    flow: &Flow<'_>,
+    calibration: &Calibration,
+    how: &Activations,
+    original: &dyn Fn(&Weight) -> Option<&'n str>,
+    left: &mut BTreeMap<String, String>,
+) -> Placed {
+    let mut layers = layers::find(flow, how, original, left);
     // A layer whose input was never seen has no range, and its chain must do without it.
-    let (grids, reads) = loop {
-        let chains = chains::find(&flow, &layers);
-        let groups = shared::groups(&flow, &chains);
-        let grids = grids::choose(&flow, &groups, calibration, how);
+    loop {
+        let chains = chains::find(flow, &layers);
+        let groups = shared::groups(flow, &chains);
+        let grids = grids::choose(flow, &groups, calibration, how);
         let lacks = |reads: &BTreeSet<ValueId>| !reads.iter().all(|id| grids.contains_key(id));
         let unseen: Vec<usize> =
             layers.iter().filter(|(_, reads)| lacks(reads)).map(|(place, _)| *place).collect();
         if unseen.is_empty() {
             let reads = chains.into_reads(&layers);
-            break (grids, reads);
+            return Placed { grids, reads, layers: layers.into_keys().collect() };
         }
         for place in unseen {
             layers.remove(&place);
             let name = flow.function.operations[place].name.clone();
             left.insert(name, "its input was not counted in the calibration".into());
         }
-    };
-    let names = layers.keys().map(|&place| flow.function.operations[place].name.clone());
-    let outcome = Quantized { values: grids.len(), layers: names.collect(), left };
-    insert::pairs(function, &grids, &reads);
-    outcome
+    }
 }

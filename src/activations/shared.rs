@@ -4,11 +4,11 @@
 use super::chains::Chains;
 use super::flow::Flow;
 use crate::graph::ValueId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups of the quantized values, each sorted; together they are all of them.
 pub(super) fn groups(flow: &Flow<'_>, chains: &Chains) -> Vec<Vec<ValueId>> {
-    let mut heads: BTreeMap<ValueId, ValueId> = chains.values.iter().map(|&id| (id, id)).collect();
+    let mut together = Vec::new();
     for &place in &chains.carriers {
         let operation = &flow.function.operations[place];
         let mut one = flow.activations(operation);
@@ -16,16 +16,25 @@ pub(super) fn groups(flow: &Flow<'_>, chains: &Chains) -> Vec<Vec<ValueId>> {
             // Behind an activation function the range is another.
             one.extend(operation.outputs.iter().filter(|id| chains.values.contains(id)));
         }
-        one.windows(2).for_each(|pair| join(&mut heads, pair[0], pair[1]));
+        together.extend(one.windows(2).map(|two| (two[0], two[1])));
     }
-    for &id in &chains.values {
-        let origin = flow.origin(id);
-        if chains.values.contains(&origin) {
-            join(&mut heads, id, origin);
-        }
+    let origins = chains.values.iter().map(|&id| (id, flow.origin(id)));
+    together.extend(origins.filter(|(_, origin)| chains.values.contains(origin)));
+    join(&chains.values, together)
+}
+
+/// The values, those of each pair in one group; each group is sorted.
+pub(super) fn join(
+    values: &BTreeSet<ValueId>,
+    together: impl IntoIterator<Item = (ValueId, ValueId)>,
+) -> Vec<Vec<ValueId>> {
+    let mut heads: BTreeMap<ValueId, ValueId> = values.iter().map(|&id| (id, id)).collect();
+    for (a, b) in together {
+        let (a, b) = (head(&heads, a), head(&heads, b));
+        heads.insert(a.max(b), a.min(b));
     }
     let mut groups: BTreeMap<ValueId, Vec<ValueId>> = BTreeMap::new();
-    for &id in &chains.values {
+    for &id in values {
         groups.entry(head(&heads, id)).or_default().push(id);
     }
     groups.into_values().collect()
@@ -37,10 +46,4 @@ fn head(heads: &BTreeMap<ValueId, ValueId>, mut id: ValueId) -> ValueId {
         id = heads[&id];
     }
     id
-}
-
-/// Makes two groups one.
-fn join(heads: &mut BTreeMap<ValueId, ValueId>, a: ValueId, b: ValueId) {
-    let (a, b) = (head(heads, a), head(heads, b));
-    heads.insert(a.max(b), a.min(b));
 }

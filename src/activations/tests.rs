@@ -1,5 +1,5 @@
-use super::{Activations, Quantized, quantize, strip};
-use crate::calibrate::{Calibration, Data, Model, Recorder, watched};
+use super::{Activations, Pairs, Quantized, Zero, quantize, strip};
+use crate::calibrate::{Calibration, Data, Model, Observer, Recorder, watched};
 use crate::graph::weight::{Operand, Weight};
 use crate::graph::{Builder, Constant, DataType, Function, Sizes, TensorType, ValueId};
 use crate::runtime::reference::Step;
@@ -262,6 +262,73 @@ fn chains_of_convolutions_stay_in_int8() {
     assert_eq!(scale("c"), scale("joined"));
 }
 
+/// `tests/interop/pairs.py` compares all of it with what coremltools itself writes.
+#[test]
+fn coremltools_puts_pairs_behind_layers_as_well() {
+    let how = Activations { pairs: Pairs::Coremltools, ..Activations::default() };
+    let (pairs, done) = quantized_with(&feed_forward(), &how);
+    insta::assert_snapshot!(listing(&pairs), @r"
+    x_quantized = quantize(x)
+    x_dequantized = dequantize(x_quantized)
+    normed = layer_norm(x)
+    normed_quantized = quantize(normed)
+    normed_dequantized = dequantize(normed_quantized)
+    up = linear(normed_dequantized)
+    up_quantized = quantize(up)
+    up_dequantized = dequantize(up_quantized)
+    active = gelu(up_dequantized)
+    active_quantized = quantize(active)
+    active_dequantized = dequantize(active_quantized)
+    down = linear(active_dequantized)
+    down_quantized = quantize(down)
+    down_dequantized = dequantize(down_quantized)
+    sum = add(x_dequantized, down_dequantized)
+    sum_quantized = quantize(sum)
+    sum_dequantized = dequantize(sum_quantized)
+    y = layer_norm(sum_dequantized)
+    ");
+    assert_eq!((done.values, done.layers.len(), done.left.len()), (6, 2, 0));
+    let (pairs, _) = quantized_with(&residual(), &how);
+    insta::assert_snapshot!(listing(&pairs), @r"
+    x_quantized = quantize(x)
+    x_dequantized = dequantize(x_quantized)
+    a = conv(x_dequantized)
+    a_active = relu(a)
+    a_active_quantized = quantize(a_active)
+    a_active_dequantized = dequantize(a_active_quantized)
+    b = conv(a_active_dequantized)
+    b_quantized = quantize(b)
+    b_dequantized = dequantize(b_quantized)
+    sum = add(a_active_dequantized, b_dequantized)
+    active = relu(sum)
+    active_quantized = quantize(active)
+    active_dequantized = dequantize(active_quantized)
+    pooled = max_pool(active_dequantized)
+    pooled_quantized = quantize(pooled)
+    pooled_dequantized = dequantize(pooled_quantized)
+    c = conv(pooled_dequantized)
+    c_quantized = quantize(c)
+    c_dequantized = dequantize(c_quantized)
+    joined = concat(pooled_dequantized, c_dequantized)
+    joined_quantized = quantize(joined)
+    joined_dequantized = dequantize(joined_quantized)
+    out = conv(joined_dequantized)
+    ");
+    // A join alone has one range.
+    let scale = |name: &str| {
+        let id = pairs.operations.iter().find(|o| o.name == format!("{name}_quantized")).unwrap();
+        let scale = &pairs.value(id.argument("scale").unwrap()).constant;
+        scale.as_ref().unwrap().as_floats().unwrap()[0]
+    };
+    assert_eq!((scale("pooled"), scale("c")), (scale("joined"), scale("joined")));
+    assert_ne!(scale("a_active"), scale("b"));
+    // Extremes, unless something else is asked for.
+    let (observer, zero) = how.ranges();
+    assert_eq!((observer, zero), (Observer::MinMax, Zero::Symmetric));
+    let (observer, _) = Activations { observer: Some(Observer::Mse), ..how }.ranges();
+    assert_eq!(observer, Observer::Mse);
+}
+
 #[test]
 fn what_cannot_multiply_in_int8_says_why() {
     let mut net = Net::new();
@@ -345,6 +412,10 @@ fn words_are_read_as_they_are_printed() {
         let how: Activations = words.parse().unwrap();
         assert_eq!(how.to_string(), words);
     }
+    for pairs in [Pairs::Chains, Pairs::Coremltools] {
+        assert_eq!(pairs.to_string().parse(), Ok(pairs));
+    }
+    assert!("apple".parse::<Pairs>().unwrap_err().contains("not `apple`"));
     assert!("int4".parse::<Activations>().unwrap_err().contains("not `int4`"));
     assert!("int8,matmull".parse::<Activations>().unwrap_err().contains("`matmull`"));
 }

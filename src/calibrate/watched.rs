@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 const OPERATIONS: [&str; 8] =
     ["linear", "conv", "matmul", "add", "avg_pool", "max_pool", "l2_pool", "concat"];
 
+/// Activation functions that compute in INT8 with the operation before them: their outputs are counted too.
+const BEHIND: [&str; 6] = ["leaky_relu", "tanh", "scaled_tanh", "sigmoid", "relu", "relu6"];
+
 /// A value to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -24,7 +27,8 @@ pub struct Watch {
 }
 
 /// The floating-point values, no constants, that `linear`, `conv`, `matmul`, `add`, pooling and
-/// `concat` take and give, in the order of the function's values.
+/// `concat` take and give, and what ReLU, sigmoid and tanh make of the latter, in the order of the
+/// function's values.
 pub fn watched(function: &Function) -> Vec<Watch> {
     let mut makers: BTreeMap<ValueId, &str> = BTreeMap::new();
     let mut readers: BTreeMap<ValueId, Vec<String>> = BTreeMap::new();
@@ -32,6 +36,9 @@ pub fn watched(function: &Function) -> Vec<Watch> {
     let mut found: Vec<ValueId> = Vec::new();
     for operation in &function.operations {
         let is_one = OPERATIONS.contains(&operation.row.name);
+        let input = operation.argument("x").and_then(|x| makers.get(&x));
+        let is_behind = BEHIND.contains(&operation.row.name)
+            && input.is_some_and(|maker| OPERATIONS.contains(maker));
         for id in operation.arguments.iter().map(|argument| argument.value) {
             let readers = readers.entry(id).or_default();
             if !readers.iter().any(|name| name == operation.row.name) {
@@ -47,7 +54,7 @@ pub fn watched(function: &Function) -> Vec<Watch> {
         }
         for &id in &operation.outputs {
             makers.insert(id, operation.row.name);
-            found.extend(is_one.then_some(id));
+            found.extend((is_one || is_behind).then_some(id));
         }
     }
     found.sort();

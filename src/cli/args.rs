@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use regex::Regex;
 use std::path::PathBuf;
-use twolane::activations::Activations;
+use twolane::activations::{Activations, Pairs};
 use twolane::calibrate::{Observer, Symmetry};
 use twolane::execute::Engine;
 use twolane::plan::{
@@ -148,6 +148,11 @@ pub(crate) struct Convert {
     /// Layers, by the name of their weight, that read float activations all the same. May be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]
     pub(crate) a16: Vec<Regex>,
+    /// Where activations are quantized: chains (before INT8 layers, and between them where that keeps
+    /// INT8), or coremltools (where its own pass does so; ranges are then symmetric extremes unless
+    /// --activations says otherwise) [default: chains]
+    #[arg(long, value_name = "WHERE", help_heading = "Activations", requires = "activations")]
+    pub(crate) pairs: Option<Pairs>,
     /// Weigh errors of weights by E[x²] of the inputs that --calibration counted, where ranges and
     /// palettes are chosen for the least error
     #[arg(long, help_heading = "Schemes", requires = "calibration")]

@@ -121,7 +121,10 @@ fn options(args: &Convert) -> Result<Options> {
         calibration: None,
         importance: args.importance,
         gptq: args.gptq,
-        activations: activations.map(|how| Activations { float: args.a16.clone(), ..how }),
+        activations: activations.map(|how| {
+            let pairs = args.pairs.unwrap_or_default();
+            Activations { float: args.a16.clone(), pairs, ..how }
+        }),
         scheme: args.scheme.unwrap_or(default.scheme),
         rules,
         min_elements: args.min_elements.unwrap_or(default.min_elements),

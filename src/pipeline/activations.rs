@@ -63,9 +63,9 @@ pub(super) fn pair(programs: &mut [Program], plan: &mut Plan, subject: &Subject)
     for (layer, why) in &all.left {
         reasons.entry(why).or_default().push(layer);
     }
-    let told = reasons.iter().map(|(why, layers)| {
-        format!("activations stay in float: {why}: {}", listed(layers.iter().copied()))
-    });
+    let told = reasons
+        .iter()
+        .map(|(why, layers)| format!("not in INT8: {why}: {}", listed(layers.iter().copied())));
     let told: Vec<String> = told.collect();
     if all.layers.is_empty() {
         let why = match told.is_empty() {

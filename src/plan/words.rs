@@ -1,6 +1,7 @@
 //! Options in the words of the command line.
 
 use super::{ModelOptions, Options};
+use crate::activations::Pairs;
 use std::fmt::Display;
 
 impl Options {
@@ -20,6 +21,9 @@ impl Options {
         if let Some(activations) = &self.activations {
             words.add("--activations", activations);
             activations.float.iter().for_each(|pattern| words.add("--a16", pattern));
+            if activations.pairs != Pairs::default() {
+                words.add("--pairs", activations.pairs);
+            }
         }
         for data in self.calibration.iter().flat_map(|calibration| &calibration.data) {
             words.add("--calibration", format!("{}@{}", data.file, data.blake3));

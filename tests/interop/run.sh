@@ -96,6 +96,9 @@ fi
 mapfile -t folders < <(find "$out" -name report.json -printf '%h\n' | sort)
 "$python" tests/interop/compare.py "${folders[@]}"
 
+# INT8 activations where coremltools would put them.
+"$python" tests/interop/pairs.py "$quantize" "$shared"
+
 # Packages of coremltools, compressed.
 packages=$out/packages.d
 if [ -d "$shared/fixtures" ]; then
