@@ -15,6 +15,7 @@
 //! | | [`quantize`] | weights → codes and parameters; the arithmetic |
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
 //! | | [`activations`] | a function whose layers read INT8 |
+//! | | [`auto`] | which scheme each weight is worth, by what it costs the model |
 //! | | [`calibrate`] | activations, counted exactly → INT8 ranges |
 //! | | [`report`] | what a run did: `report.json`, tables, plots |
 //! | | [`runtime`] | functions evaluated on any machine: the definition, and the same numbers fast |
@@ -34,6 +35,7 @@
 //! The words of the command line live in the binary, `quantize`.
 
 pub mod activations;
+pub mod auto;
 pub mod calibrate;
 pub mod chips;
 pub mod embed;

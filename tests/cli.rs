@@ -132,7 +132,7 @@ fn words_that_make_no_sense_are_usage_errors_that_teach() {
         (&[],                                               "INPUT"),
         (&["--scheme", "palette-5", "model.safetensors"],   "palette-6"),
         (&["--scheme", "palette4", "model.safetensors"],    "did you mean `palette-4`"),
-        (&["--scheme", "auto", "model.safetensors"],        "calibration"),
+        (&["--scheme", "auto", "model.safetensors"],        "--target-bpw"),
         (&["model.safetensors", "out"],                     "--output out"),
         (&["--threads", "0", "model.safetensors"],          "1..=1024"),
         (&["--layers", "nope", "model.safetensors"],        "--dry-run"),

@@ -1,5 +1,7 @@
 //! Whole models on the command line: conversion, generation, perplexity, and what is refused.
 
+#[path = "model_cli/auto.rs"]
+mod auto;
 #[path = "support/bench.rs"]
 mod bench;
 #[path = "model_cli/calibrate.rs"]

@@ -37,6 +37,8 @@ Examples:
       what its activations are: counts, and the INT8 ranges that follow
   quantize --activations int8 --calibration texts.txt model/
       W8A8: layers that multiply INT8 by INT8; --calibration takes such counts as well
+  quantize --scheme auto --target-bpw 5 --data text.txt model/
+      a scheme for each weight, measured on the text; model-auto.plan.toml says why
   quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
       a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
@@ -52,6 +54,8 @@ Schemes:
       entries; unique is lossless or an error; channel-scale divides each output channel by a
       scale of its own (group:1, one table a channel, is usually better and costs about as much)
   float16, float32    not quantized
+  auto    each weight's own: the model is run with each weight alone in each candidate, and the mix
+      is taken that is nearest to the model in float for its size
 
 Rules in a file (--rules):
   [[rule]]
@@ -113,9 +117,10 @@ pub(crate) struct Convert {
     pub(crate) input: Option<PathBuf>,
 
     /// How weights are stored: linear-int8, linear-int4, palette-4, float16, ... with options after
-    /// commas, such as linear-int4,block:32 (see --help) [default: linear-int8]
+    /// commas, such as linear-int4,block:32 (see --help); or auto, which chooses for each weight by
+    /// running the model [default: linear-int8]
     #[arg(short, long, value_name = "S", help_heading = "Schemes")]
-    pub(crate) scheme: Option<Scheme>,
+    pub(crate) scheme: Option<SchemeWord>,
     /// The scheme of tensors whose name the pattern matches anywhere, or of constants of an .mlpackage
     /// that an operation takes as its weight (op:conv=S); the first rule that matches wins, and rules
     /// come before those of --rules. May be repeated
@@ -161,6 +166,35 @@ pub(crate) struct Convert {
     /// taken by ORDER: energy (largest first) or natural [default: energy]
     #[arg(long, value_name = "ORDER", help_heading = "Schemes", num_args = 0..=1, require_equals = true, default_missing_value = "energy", requires = "calibration")]
     pub(crate) gptq: Option<Order>,
+    /// With --scheme auto: at most so many stored bits a weight, over all tensors; the nearest plan
+    #[arg(long, value_name = "BITS", help_heading = "Auto", conflicts_with_all = ["max_kl", "min_sqnr"], allow_negative_numbers = true)]
+    pub(crate) target_bpw: Option<f64>,
+    /// With --scheme auto: a mean KL divergence from the model in float of at most so many nats; the
+    /// smallest plan. Needs --data with a text
+    #[arg(
+        long,
+        value_name = "NATS",
+        help_heading = "Auto",
+        conflicts_with = "min_sqnr",
+        allow_negative_numbers = true
+    )]
+    pub(crate) max_kl: Option<f64>,
+    /// With --scheme auto: outputs of at least this SQNR, the mean error over outputs; the smallest plan
+    #[arg(long, value_name = "DB", help_heading = "Auto", allow_negative_numbers = true)]
+    pub(crate) min_sqnr: Option<f64>,
+    /// With --scheme auto: what is measured on: a text for a language model with its tokenizer.json, or
+    /// a .safetensors file of inputs, samples along the first axis [default: drawn inputs]
+    #[arg(long, value_name = "FILE", help_heading = "Auto")]
+    pub(crate) data: Option<PathBuf>,
+    /// With --scheme auto: what weights may become. May be repeated [default: palette-4, palette-6 (both
+    /// also with group:16), palette-8, linear-int8, float16]
+    #[arg(long, value_name = "S", help_heading = "Auto")]
+    pub(crate) candidate: Vec<Scheme>,
+    /// Convert as this plan says, which --scheme auto wrote and anyone may have edited. With --scheme
+    /// auto: where it is written, and where measurements are found again [default: beside the output
+    /// folder, FOLDER.plan.toml]
+    #[arg(long, value_name = "FILE", help_heading = "Auto")]
+    pub(crate) plan: Option<PathBuf>,
     /// What a NaN or infinity does: error, or keep its tensor in float [default: error]
     #[arg(long, value_name = "WHAT", help_heading = "Schemes")]
     pub(crate) non_finite: Option<NonFinite>,
@@ -231,6 +265,26 @@ pub(crate) struct Convert {
     /// Print the plan with its exact sizes, and write nothing
     #[arg(short = 'n', long, help_heading = "Outputs")]
     pub(crate) dry_run: bool,
+}
+
+/// What `--scheme` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum SchemeWord {
+    /// Each weight's own, by what it costs the model.
+    Auto,
+    /// One for all weights that no rule chooses for.
+    Of(Scheme),
+}
+
+impl std::str::FromStr for SchemeWord {
+    type Err = twolane::scheme::ParseError;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word.trim() {
+            "auto" => Ok(Self::Auto),
+            word => word.parse().map(Self::Of),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 //! The default command: words → options → the pipeline.
 
 use super::args::{Convert, Global};
-use super::{counts, interrupt, misspelt, screen};
+use super::{auto, counts, interrupt, misspelt, screen};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
@@ -40,6 +40,7 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         };
         options.calibration = Some(Arc::new(counted));
     }
+    let told = auto::choose(args, input, &mut options, &screen::Bar::new(global.quiet))?;
     let job = pipeline::prepare(input, &options)?;
     if args.dry_run {
         match global.json {
@@ -57,7 +58,8 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         screen::write(report.to_json().as_bytes())?;
     } else if !global.quiet {
         let wrote = format!("wrote {}\n", job.folder().display());
-        screen::write((report.to_text(screen::width()) + &wrote).as_bytes())?;
+        let told = told.unwrap_or_default();
+        screen::write((report.to_text(screen::width()) + &told + &wrote).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,7 +127,7 @@ fn options(args: &Convert) -> Result<Options> {
             let pairs = args.pairs.unwrap_or_default();
             Activations { float: args.a16.clone(), pairs, ..how }
         }),
-        scheme: args.scheme.unwrap_or(default.scheme),
+        scheme: auto::scheme(args, default.scheme),
         rules,
         min_elements: args.min_elements.unwrap_or(default.min_elements),
         clip: args.clip.unwrap_or(default.clip),

@@ -1,6 +1,7 @@
 //! The command line: parses words, runs one command, turns its outcome into an exit code.
 
 mod args;
+mod auto;
 mod calibrate;
 mod convert;
 mod counts;

@@ -27,6 +27,6 @@ mod write;
 pub use draw::draw;
 pub use inputs::Inputs;
 pub use rows::Rows;
-pub(crate) use run::shapes;
 pub use run::{Engine, Ran, choose, run};
+pub(crate) use run::{run_on, shapes};
 pub use write::{Plain, replace_file, write_outputs};

@@ -83,34 +83,41 @@ pub fn choose<'p>(program: &'p Program, name: Option<&str>) -> Result<(&'p str, 
 /// As [`Backend::prepare`] and [`Prepared::run`].
 pub fn run(function: &Function, inputs: &Inputs, engine: Engine, mode: Mode) -> Result<Ran> {
     let mut ran = Ran { states: inputs.states.clone(), ..Ran::default() };
-    let backend = engine.backend(mode);
+    if engine == Engine::Cpu {
+        return run_on(&SharedCpu::default(), function, inputs);
+    }
+    for step in &inputs.steps {
+        let overflows = &mut ran.overflows;
+        let outputs =
+            Reference { mode }.evaluate(function, step, &mut ran.states, &mut |seen| {
+                if seen.overflows > 0 {
+                    *overflows.entry(seen.operation.name.clone()).or_default() += seen.overflows;
+                }
+                Ok(())
+            })?;
+        ran.steps.push(outputs);
+    }
+    Ok(ran)
+}
+
+/// The same on a backend that prepares functions.
+///
+/// # Errors
+/// As [`Backend::prepare`] and [`Prepared::run`].
+pub(crate) fn run_on(backend: &dyn Backend, function: &Function, inputs: &Inputs) -> Result<Ran> {
+    let mut ran = Ran { states: inputs.states.clone(), ..Ran::default() };
     // Shapes may change from step to step; one preparation is held at a time.
     let mut ready: Option<(Shapes, Box<dyn Prepared>)> = None;
     for step in &inputs.steps {
-        let outputs = match engine {
-            Engine::Reference => {
-                let overflows = &mut ran.overflows;
-                Reference { mode }.evaluate(function, step, &mut ran.states, &mut |seen| {
-                    if seen.overflows > 0 {
-                        *overflows.entry(seen.operation.name.clone()).or_default() +=
-                            seen.overflows;
-                    }
-                    Ok(())
-                })?
-            }
-            Engine::Cpu => {
-                let shapes = shapes(step);
-                if ready.as_ref().is_none_or(|(of, _)| *of != shapes) {
-                    drop(ready.take());
-                    let prepared = backend.prepare(function, &shapes)?;
-                    ready = Some((shapes, prepared));
-                }
-                let (_, prepared) = ready.as_mut().expect("prepared above");
-                let mut outputs = Tensors::new();
-                prepared.run(step, &mut ran.states, &mut outputs)?;
-                outputs
-            }
-        };
+        let shapes = shapes(step);
+        if ready.as_ref().is_none_or(|(of, _)| *of != shapes) {
+            drop(ready.take());
+            let prepared = backend.prepare(function, &shapes)?;
+            ready = Some((shapes, prepared));
+        }
+        let (_, prepared) = ready.as_mut().expect("prepared above");
+        let mut outputs = Tensors::new();
+        prepared.run(step, &mut ran.states, &mut outputs)?;
         ran.steps.push(outputs);
     }
     Ok(ran)

@@ -5,6 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`mod@auto`] | a scheme for each weight, chosen by running the model |
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `roles` | what a whole model does with each tensor |
 //! | `inputs` | what each weight is multiplied with, and what a calibration knows of it |
@@ -25,6 +26,7 @@
 //! | [`output`] | the output folder as one transaction |
 
 mod activations;
+pub mod auto;
 mod beside;
 mod budget;
 mod bytes;

@@ -77,13 +77,7 @@ pub(super) fn add(
              a config.json describes; leave it out"
         )));
     }
-    let mut programs = match subject {
-        Subject::Layers => vec![layer_program(plan, &places)?],
-        Subject::Whole(whole) => model_programs(plan, whole)?,
-        Subject::Program { program, constants } => {
-            vec![compressed_program(plan, program, constants)]
-        }
-    };
+    let mut programs = programs(plan, subject, &places)?;
     // What is recorded is what the model computes before anything is quantized.
     let golden = plan.options.outputs.contains(&Output::Golden);
     let mut recorded = if golden { programs.clone() } else { vec![] }.into_iter();
@@ -119,6 +113,25 @@ pub(super) fn add(
         );
     }
     Ok(())
+}
+
+/// What a package is to hold, its weights stored as planned and still to come; `places` are the tensors
+/// that have a storage.
+///
+/// # Errors
+/// As [`layer_package()`] and [`Whole::program`].
+pub(super) fn programs(
+    plan: &mut Plan,
+    subject: &Subject,
+    places: &[usize],
+) -> Result<Vec<Program>> {
+    Ok(match subject {
+        Subject::Layers => vec![layer_program(plan, places)?],
+        Subject::Whole(whole) => model_programs(plan, whole)?,
+        Subject::Program { program, constants } => {
+            vec![compressed_program(plan, program, constants)]
+        }
+    })
 }
 
 /// Adds one package to the files.

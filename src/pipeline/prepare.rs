@@ -49,12 +49,10 @@ pub struct Job {
 /// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
-    let Opened { source, subject, options, roles, mut inputs, warnings } = open(input, options)?;
+    let opened = open(input, options)?;
+    let headers = headers(&opened);
+    let Opened { source, subject, options, mut inputs, warnings, .. } = opened;
     let options = &options;
-    let mut roles = roles.into_iter();
-    let keeps_type = matches!(subject, Subject::Program { .. });
-    let header = |tensor| header(&source, tensor, roles.next().flatten(), keeps_type);
-    let headers: Vec<Header> = source.tensors().iter().map(header).collect();
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
     for (planned, tensor) in plan.tensors.iter_mut().zip(source.tensors()) {
@@ -211,19 +209,28 @@ impl Job {
 }
 
 /// An input, and what its package is to hold.
-struct Opened {
-    source: Source,
-    subject: Subject,
-    options: Options,
+pub(super) struct Opened {
+    pub(super) source: Source,
+    pub(super) subject: Subject,
+    pub(super) options: Options,
     /// What a program does with each tensor; empty for bare tensors.
     roles: Vec<Option<Role>>,
     /// What it multiplies each with; empty for bare tensors.
-    inputs: Vec<BTreeSet<Input>>,
+    pub(super) inputs: Vec<BTreeSet<Input>>,
     warnings: Vec<String>,
 }
 
+/// What the headers say of the tensors.
+pub(super) fn headers(opened: &Opened) -> Vec<Header> {
+    let Opened { source, subject, roles, .. } = opened;
+    let keeps_type = matches!(subject, Subject::Program { .. });
+    let mut roles = roles.iter().cloned();
+    let header = |tensor| header(source, tensor, roles.next().flatten(), keeps_type);
+    source.tensors().iter().map(header).collect()
+}
+
 /// Opens a checkpoint or a package.
-fn open(input: &Path, options: &Options) -> Result<Opened> {
+pub(super) fn open(input: &Path, options: &Options) -> Result<Opened> {
     let mut options = options.clone();
     if is_package(input) {
         let package = Package::open(input)?;

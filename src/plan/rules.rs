@@ -66,6 +66,13 @@ impl Rule {
         Self::new(pattern, scheme, None).map_err(usage)
     }
 
+    /// The rule for the one tensor of this name.
+    pub fn of_name(name: &str, scheme: Scheme) -> Self {
+        let pattern = Regex::new(&format!("^{}$", regex::escape(name)));
+        let pattern = pattern.expect("an escaped name is a pattern");
+        Self { pattern: Pattern::Name(pattern), scheme, place: None }
+    }
+
     /// Reads a file of rules, in TOML:
     ///
     /// ```toml

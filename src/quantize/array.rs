@@ -1,6 +1,6 @@
 //! Quantizing an array in memory: the library's shortest way in.
 
-use super::{Params, Quantizer};
+use super::{Guide, Params, Quantizer};
 use crate::metrics::Stats;
 use crate::scheme::{Clip, Scheme};
 use crate::tensor::{FloatType, Weights};
@@ -36,7 +36,21 @@ pub fn array(weights: ArrayViewD<f32>, scheme: Scheme, clip: Clip) -> Result<Qua
     }
     let bytes: Vec<u8> = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
     let weights = Weights { name: "array", dtype: FloatType::F32, shape: &shape, bytes: &bytes };
-    let quantizer = Quantizer::new(weights, scheme, clip)?;
+    guided(weights, scheme, clip, Guide::default())
+}
+
+/// Quantizes stored weights, whose inputs are known.
+///
+/// # Errors
+/// As [`Quantizer::guided`] and [`Quantizer::encode`].
+pub(crate) fn guided(
+    weights: Weights<'_>,
+    scheme: Scheme,
+    clip: Clip,
+    guide: Guide,
+) -> Result<Quantized> {
+    let shape = weights.shape.to_vec();
+    let quantizer = Quantizer::guided(weights, scheme, clip, guide)?;
     let granule = quantizer.granule_rows();
     let step = granule * PIECE.div_ceil(granule);
     let mut codes = vec![0; quantizer.code_len(weights.rows())];
@@ -55,9 +69,13 @@ pub fn array(weights: ArrayViewD<f32>, scheme: Scheme, clip: Clip) -> Result<Qua
 impl Quantized {
     /// The array that the codes decode to.
     pub fn dequantize(&self) -> ArrayD<f32> {
+        ArrayD::from_shape_vec(self.shape.clone(), self.values()).expect("as many codes as weights")
+    }
+
+    /// The same numbers, in row order.
+    pub(crate) fn values(&self) -> Vec<f32> {
         let values = super::dequantize(self.scheme, &self.shape, &self.codes, &self.params);
-        let values = values.into_iter().map(f32::from).collect();
-        ArrayD::from_shape_vec(self.shape.clone(), values).expect("as many codes as weights")
+        values.into_iter().map(f32::from).collect()
     }
 }
 

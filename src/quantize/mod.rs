@@ -28,6 +28,7 @@ pub mod linear;
 pub mod palette;
 mod range;
 
+pub(crate) use array::guided;
 pub use array::{Quantized, array};
 pub use feedback::{Feedback, Order};
 pub use importance::Importance;

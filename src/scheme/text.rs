@@ -74,8 +74,8 @@ impl Head {
             "linear-int4" => return Ok(Self::Linear(LinearBits::Int4)),
             "auto" => {
                 return refuse(
-                    "`auto` chooses schemes from calibration data, which this version cannot take \
-                     yet; name a scheme, such as linear-int8, or mix schemes with --rule",
+                    "`auto` is no scheme of one weight: --scheme auto chooses for all; name a scheme, \
+                     such as linear-int8",
                 );
             }
             _ => {}

@@ -73,7 +73,7 @@ fn each_meaningless_combination_is_refused_with_what_would_do() {
     let told: Vec<String> =
         words.iter().map(|w| w.parse::<Scheme>().expect_err(w).to_string()).collect();
     insta::assert_snapshot!(told.join("\n"), @r"
-    `auto` chooses schemes from calibration data, which this version cannot take yet; name a scheme, such as linear-int8, or mix schemes with --rule
+    `auto` is no scheme of one weight: --scheme auto chooses for all; name a scheme, such as linear-int8
     unknown scheme `int8`; did you mean `linear-int8`?
     unknown scheme `nonsense`; schemes are linear-int8, linear-int4, palette-8, -6, -4, -3, -2, -1, float16 and float32, with options such as linear-int4,block:32
     unknown linear scheme `linear-int6`; use linear-int8 or linear-int4 (3, 6 and other widths exist as palettes, such as palette-6)

@@ -1,0 +1,102 @@
+//! `--scheme auto` and `--plan FILE`: a scheme for each weight, measured or replayed.
+
+use super::args::Convert;
+use super::args::SchemeWord;
+use super::{screen, tokenizer};
+use std::path::Path;
+use twolane::auto::{Budget, Plan};
+use twolane::pipeline::Progress;
+use twolane::pipeline::auto::{Data, Wanted, auto};
+use twolane::plan::Options;
+use twolane::scheme::{Float, Scheme};
+use twolane::validate::Text;
+use twolane::{Error, Result};
+
+/// Adds to the options what a plan chooses: the one of `--plan`, or one that is measured now. Returns
+/// what it reaches, in words.
+pub(super) fn choose(
+    args: &Convert,
+    input: &Path,
+    options: &mut Options,
+    progress: &dyn Progress,
+) -> Result<Option<String>> {
+    let is_auto = args.scheme == Some(SchemeWord::Auto);
+    if !is_auto {
+        refuse_without_auto(args)?;
+        let Some(file) = &args.plan else { return Ok(None) };
+        let plan = Plan::read(file)?;
+        options.rules.extend(plan.rules(&file.display().to_string())?);
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        budget: budget(args)?,
+        candidates: args.candidate.clone(),
+        data: data(args, input)?,
+        file: args.plan.clone(),
+    };
+    let chosen = auto(input, options, &wanted, progress)?;
+    options.rules.extend(chosen.plan.rules(&chosen.file.display().to_string())?);
+    options.output.get_or_insert(chosen.folder);
+    Ok(Some(format!("plan: {}; {}\n", chosen.plan.reached, chosen.file.display())))
+}
+
+/// The scheme of what no rule and no plan chooses for, where one does: float.
+pub(super) fn scheme(args: &Convert, default: Scheme) -> Scheme {
+    match (args.scheme, &args.plan) {
+        (Some(SchemeWord::Of(scheme)), _) => scheme,
+        (Some(SchemeWord::Auto), _) | (None, Some(_)) => Scheme::Float(Float::F16),
+        (None, None) => default,
+    }
+}
+
+fn refuse_without_auto(args: &Convert) -> Result<()> {
+    let given = [
+        ("--target-bpw", args.target_bpw.is_some()),
+        ("--max-kl", args.max_kl.is_some()),
+        ("--min-sqnr", args.min_sqnr.is_some()),
+        ("--data", args.data.is_some()),
+        ("--candidate", !args.candidate.is_empty()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((word, _)) => Err(Error::Usage(format!(
+            "{word} is for --scheme auto, which measures; with another scheme or with --plan nothing is \
+             chosen: leave it out"
+        ))),
+    }
+}
+
+/// What must hold.
+fn budget(args: &Convert) -> Result<Budget> {
+    let budget = match (args.target_bpw, args.max_kl, args.min_sqnr) {
+        (Some(bits), ..) => Budget::Bits(bits),
+        (_, Some(nats), _) => Budget::Kl(nats),
+        (.., Some(db)) => Budget::Sqnr(db),
+        (None, None, None) => {
+            return Err(Error::Usage(
+                "--scheme auto: say what the plan must hold, with --target-bpw BITS, --max-kl NATS or \
+                 --min-sqnr DB"
+                    .into(),
+            ));
+        }
+    };
+    let (Budget::Bits(limit) | Budget::Kl(limit) | Budget::Sqnr(limit)) = budget;
+    let can_be = limit.is_finite() && (limit >= 0.0 || matches!(budget, Budget::Sqnr(_)));
+    match can_be {
+        true => Ok(budget),
+        false => Err(Error::Usage(format!("{budget}: give a number that can be reached"))),
+    }
+}
+
+/// What is measured on.
+fn data(args: &Convert, input: &Path) -> Result<Data> {
+    let Some(file) = &args.data else { return Ok(Data::Drawn) };
+    if file.extension().is_some_and(|extension| extension == "safetensors") {
+        return Ok(Data::Rows(file.clone()));
+    }
+    let text = screen::read_text(file)?;
+    let folder = if input.is_file() { input.parent().unwrap_or(Path::new("")) } else { input };
+    let tokenizer = tokenizer::beside(folder, ", or give a .safetensors file of inputs")?;
+    let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
+    Ok(Data::Text(Text { begin, ids }))
+}
