@@ -494,7 +494,7 @@ pub(crate) struct Calibrate {
     /// A package, or an output folder of quantize; best one in float
     #[arg(required_unless_present = "merge")]
     pub(crate) package: Option<PathBuf>,
-    /// A text file, or a .safetensors file of named inputs
+    /// A text file, or a .safetensors or .npz file of named inputs
     #[arg(required_unless_present = "merge")]
     pub(crate) data: Option<PathBuf>,
     /// Where the counts go
@@ -503,7 +503,7 @@ pub(crate) struct Calibrate {
     /// Merge the counts of one model on several data; of a single file, show them
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["package", "data", "function"])]
     pub(crate) merge: Vec<PathBuf>,
-    /// The function that takes the rows of a .safetensors file [default: the package's]
+    /// The function that takes the rows of a .safetensors or .npz file [default: the package's]
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
     /// Also record Σxxᵀ of the layers' inputs, which --gptq quantizes by; of those values alone whose

@@ -6,6 +6,7 @@ use regex::Regex;
 use std::path::Path;
 use twolane::calibrate::Calibration;
 use twolane::embed::Encoder;
+use twolane::execute::{Npz, RowFile};
 use twolane::generate::widest;
 use twolane::pipeline::Progress;
 use twolane::runtime::Cpu;
@@ -25,8 +26,8 @@ pub(super) struct Counting<'a> {
     pub(super) quiet: bool,
 }
 
-/// The activations of the package at `place` on the data at `data`: rows of a .safetensors file; of
-/// any other, text, in windows for a language model and in lines for an encoder.
+/// The activations of the package at `place` on the data at `data`: rows of a .safetensors or .npz
+/// file; of any other, text, in windows for a language model and in lines for an encoder.
 ///
 /// # Errors
 /// [`Error::Usage`] and [`Error::Input`] for data that the package cannot be fed with; as
@@ -36,24 +37,33 @@ pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result
     let package = Package::open(place)?;
     let bar = screen::Bar::counting(quiet);
     let name = data.file_name().unwrap_or_default().to_string_lossy();
-    if data.extension().is_some_and(|extension| extension == "safetensors") {
-        let file = Source::open(data)?;
-        let mut hash = blake3::Hasher::new();
-        for file in file.files() {
-            hash.update_rayon(file.bytes());
+    let rows = |file: &dyn RowFile, hash: blake3::Hash| {
+        let samples = Samples::Rows(file, function);
+        calibrate(&package, samples, (&name, &hash.to_hex()), hessians, &bar)
+    };
+    match data.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => {
+            let file = Source::open(data)?;
+            let mut hash = blake3::Hasher::new();
+            for file in file.files() {
+                hash.update_rayon(file.bytes());
+            }
+            return rows(&file, hash.finalize());
         }
-        let samples = Samples::Rows(&file, function);
-        let hash = hash.finalize().to_hex();
-        return calibrate(&package, samples, (&name, &hash), hessians, &bar);
+        Some("npz") => {
+            let file = Npz::open(data)?;
+            return rows(&file, blake3::Hasher::new().update_rayon(file.bytes()).finalize());
+        }
+        _ => {}
     }
     if function.is_some() {
-        let found = "--function chooses who takes rows of a .safetensors file; a text is fed to the \
-                     functions that take texts";
+        let found = "--function chooses who takes rows of a .safetensors or .npz file; a text is fed to \
+                     the functions that take texts";
         return Err(Error::Usage(found.into()));
     }
     let text = screen::read_text(data)?;
     let hash = blake3::hash(text.as_bytes()).to_hex();
-    let tokenizer = tokenizer::beside(place, ", or give a .safetensors file of inputs")?;
+    let tokenizer = tokenizer::beside(place, ", or give a .safetensors or .npz file of inputs")?;
     if widest(&package.program).is_some() {
         let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
         let text = Text { begin, ids };

@@ -36,19 +36,29 @@ pub(super) fn convert(
     function: &Function,
     feature: &Feature,
 ) -> Result<Tensor, String> {
-    let value = function.value(feature.value);
-    let ty = value.ty.tensor().ok_or_else(|| format!("is {}, no tensor", value.ty))?;
+    let (ty, shape, channels_last) = check_shape(function, feature, stored.shape)?;
     let elements = elements(stored).ok_or_else(|| format!("cannot be {:?}", stored.dtype))?;
-    let shaped = |shape: &[usize]| fits(ty, &feature.sizes, shape);
-    let plain = |shape| (shape, false);
-    let (shape, channels_last) = match (shaped(stored.shape), feature.image) {
-        (true, _) => plain(stored.shape.to_vec()),
-        (false, None) => return Err(misfit(ty, &feature.sizes, stored.shape)),
-        (false, Some(_)) => image_shape(stored.shape, &shaped)
-            .ok_or_else(|| misfit(ty, &feature.sizes, stored.shape))?,
-    };
     let tensor = typed(elements, ty.dtype, &shape)?;
     Ok(if channels_last { channels_first(tensor) } else { tensor })
+}
+
+/// The type of `feature`, the shape in which elements of this shape in a file are one, and whether channels
+/// come last in it.
+///
+/// # Errors
+/// As [`convert`].
+pub(super) fn check_shape<'f>(
+    function: &'f Function,
+    feature: &Feature,
+    stored: &[usize],
+) -> Result<(&'f TensorType, Vec<usize>, bool), String> {
+    let value = function.value(feature.value);
+    let ty = value.ty.tensor().ok_or_else(|| format!("is {}, no tensor", value.ty))?;
+    let shaped = |shape: &[usize]| fits(ty, &feature.sizes, shape);
+    let image = || feature.image.and_then(|_| image_shape(stored, &shaped));
+    let found = shaped(stored).then(|| (stored.to_vec(), false)).or_else(image);
+    let (shape, channels_last) = found.ok_or_else(|| misfit(ty, &feature.sizes, stored))?;
+    Ok((ty, shape, channels_last))
 }
 
 /// That an image of 8-bit channels holds what such an image can: whole numbers from 0 to 255. A device

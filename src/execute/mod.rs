@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`Inputs`] | what a function is fed: steps of tensors, and states to begin with |
-//! | [`Rows`] | samples as the rows of tensors, one at a time |
+//! | [`Rows`], [`RowFile`] | samples as the rows of tensors, one at a time |
+//! | `npz`, `npy` | numpy's .npz as such a file, and its arrays' headers (feature `data`) |
 //! | [`key`] | which input a tensor of a file is meant for |
 //! | `convert` | stored numbers → the type and shape that an input declares |
 //! | `draw` | numbers that depend on names alone |
@@ -19,6 +20,10 @@ mod describe;
 mod draw;
 mod inputs;
 pub mod key;
+#[cfg(feature = "data")]
+mod npy;
+#[cfg(feature = "data")]
+mod npz;
 mod rows;
 mod run;
 mod sizes;
@@ -26,7 +31,9 @@ mod write;
 
 pub use draw::draw;
 pub use inputs::Inputs;
-pub use rows::Rows;
+#[cfg(feature = "data")]
+pub use npz::Npz;
+pub use rows::{RowFile, Rows};
 pub use run::{Engine, Ran, choose, run};
 pub(crate) use run::{run_on, shapes};
 pub use write::{Plain, replace_file, write_outputs};

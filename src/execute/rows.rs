@@ -1,34 +1,72 @@
 //! Samples as the rows of tensors.
 
-use super::convert::{Stored, check_pixels, convert};
+use super::convert::{Stored, check_pixels, check_shape, convert};
 use super::{draw, key};
+use crate::formats::safetensors::Dtype;
 use crate::graph::{Dim, Feature, Function, Program, ValueType};
 use crate::runtime::{Shapes, Tensors};
-use crate::source::{Source, SourceTensor};
+use crate::source::Source;
 use crate::{Error, Result};
+use std::io::Read;
+
+/// A file of named tensors, each of which can be read from its first byte to its last.
+pub trait RowFile {
+    /// The file, in errors.
+    fn stem(&self) -> &str;
+
+    /// Its tensors: name, type of elements and shape.
+    fn tensors(&self) -> Vec<(&str, Dtype, &[usize])>;
+
+    /// The little-endian elements of tensor number `place` in row-major order, as many as its shape has.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file that holds something else there than it says.
+    fn read(&self, place: usize) -> Result<Box<dyn Read + '_>>;
+}
+
+impl RowFile for Source {
+    fn stem(&self) -> &str {
+        Self::stem(self)
+    }
+
+    fn tensors(&self) -> Vec<(&str, Dtype, &[usize])> {
+        let tensors = Self::tensors(self).iter();
+        tensors.map(|t| (t.name.as_str(), t.dtype, t.shape.as_slice())).collect()
+    }
+
+    fn read(&self, place: usize) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.bytes(&Self::tensors(self)[place])))
+    }
+}
 
 /// Tensors `[N, ..]` of a file for the inputs `[B, ..]` of a function: `N / B` samples, `B` rows each,
-/// read as they are asked for. Where the function takes any number of rows, `B` is 1.
+/// an iterator that reads them one after the other. Where the function takes any number of rows, `B` is 1.
 ///
 /// Names are as for `quantize run` ([`key`]), without steps and states; numbers become the declared
 /// types, and an input that may be left out its default value.
-#[derive(Debug)]
 pub struct Rows<'a> {
-    file: &'a Source,
+    stem: &'a str,
     function: &'a Function,
     inputs: Vec<Input<'a>>,
     samples: usize,
+    done: usize,
 }
 
 /// An input and what is stored for it.
-#[derive(Debug)]
 struct Input<'a> {
     name: &'a str,
     feature: &'a Feature,
     /// `None`: its default value.
-    tensor: Option<&'a SourceTensor>,
+    tensor: Option<Column<'a>>,
+}
+
+/// A tensor, read sample by sample.
+struct Column<'a> {
+    dtype: Dtype,
     /// The shape of one sample.
     shape: Vec<usize>,
+    rest: Box<dyn Read + 'a>,
+    sample: Vec<u8>,
 }
 
 impl<'a> Rows<'a> {
@@ -36,10 +74,11 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`Error::Input`] for an input that is missing, given twice or has no rows, and for numbers of
-    /// rows that do not fit together.
-    pub fn open(file: &'a Source, program: &'a Program, name: &str) -> Result<Self> {
+    /// rows and shapes that do not fit.
+    pub fn open(file: &'a dyn RowFile, program: &'a Program, name: &str) -> Result<Self> {
         let function = &program.functions[name];
         let is_function = |word: &str| program.functions.contains_key(word);
+        let tensors = file.tensors();
         let mut inputs = Vec::new();
         let mut samples: Option<usize> = None;
         for feature in &function.inputs {
@@ -47,31 +86,31 @@ impl<'a> Rows<'a> {
             let ValueType::Tensor(ty) = &value.ty else { continue };
             let place = format!("{}, input `{}`", file.stem(), value.name);
             let wrong = |found: String, remedy: &str| Error::input(&place, found, remedy);
-            let of_this = |tensor: &&SourceTensor| {
-                let key = key::parse(&tensor.name, &is_function);
+            let of_this = |(_, (stored, ..)): &(usize, &(&str, Dtype, &[usize]))| {
+                let key = key::parse(stored, &is_function);
                 key.is_some_and(|key| {
                     let here = key.function.is_none_or(|meant| meant == name);
                     here && key.name == value.name && key.step.is_none() && !key.is_state
                 })
             };
-            let mut found = file.tensors().iter().filter(of_this);
+            let mut found = tensors.iter().enumerate().filter(of_this);
             let input = match (found.next(), found.next()) {
                 (Some(_), Some(_)) => {
                     return Err(wrong("it is given twice".into(), "leave one of them out"));
                 }
                 (None, _) if feature.default.is_some() => {
-                    Input { name: &value.name, feature, tensor: None, shape: Vec::new() }
+                    Input { name: &value.name, feature, tensor: None }
                 }
                 (None, _) => {
                     let remedy = "add a tensor of this name, its samples along the first axis";
                     return Err(wrong("there is no tensor for it".into(), remedy));
                 }
-                (Some(tensor), None) => {
+                (Some((place_in_file, &(_, dtype, stored))), None) => {
                     let batch = match ty.dims.first() {
                         Some(Dim::Fixed(batch)) => (*batch).max(1),
                         _ => 1,
                     };
-                    let rows = tensor.shape.first().copied().unwrap_or(0);
+                    let rows = stored.first().copied().unwrap_or(0);
                     let count = rows / batch;
                     let others = samples.replace(count).filter(|&others| others != count);
                     if rows == 0 || rows % batch != 0 || others.is_some() {
@@ -81,13 +120,18 @@ impl<'a> Rows<'a> {
                         };
                         return Err(wrong(found, "give as many rows for each input"));
                     }
-                    let shape = [&[batch], &tensor.shape[1..]].concat();
-                    Input { name: &value.name, feature, tensor: Some(tensor), shape }
+                    let shape = [&[batch], &stored[1..]].concat();
+                    check_shape(function, feature, &shape)
+                        .map_err(|why| wrong(format!("it {why}"), STORE))?;
+                    let rest = file.read(place_in_file)?;
+                    let column = Column { dtype, shape, rest, sample: Vec::new() };
+                    Input { name: &value.name, feature, tensor: Some(column) }
                 }
             };
             inputs.push(input);
         }
-        Ok(Self { file, function, inputs, samples: samples.unwrap_or(0) })
+        let (stem, samples) = (file.stem(), samples.unwrap_or(0));
+        Ok(Self { stem, function, inputs, samples, done: 0 })
     }
 
     /// How many samples there are.
@@ -102,37 +146,66 @@ impl<'a> Rows<'a> {
 
     /// The shapes of one sample; those of inputs that are left out follow from their types.
     pub fn shapes(&self) -> Shapes {
-        let given = self.inputs.iter().filter(|input| input.tensor.is_some());
-        given.map(|input| (input.name.to_owned(), input.shape.clone())).collect()
+        let shape = |input: &Input<'_>| {
+            let tensor = input.tensor.as_ref()?;
+            Some((input.name.to_owned(), tensor.shape.clone()))
+        };
+        self.inputs.iter().filter_map(shape).collect()
     }
 
-    /// A sample.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for what does not fit what the function declares.
-    pub fn get(&self, sample: usize) -> Result<Tensors> {
-        let one = |Input { name, feature, tensor, shape }: &Input<'_>| {
-            let place = || format!("{}, input `{name}`", self.file.stem());
+    /// The next sample; there is one.
+    fn read(&mut self) -> Result<Tensors> {
+        let (stem, function, sample) = (self.stem, self.function, self.done);
+        let one = |Input { name, feature, tensor }: &mut Input<'_>| {
             let wrong = |why: String| {
-                let remedy = "store it as what the function declares, samples along the first axis";
-                Error::input(place(), format!("in sample {sample}, it {why}"), remedy)
+                let place = format!("{stem}, input `{name}`");
+                Error::input(place, format!("in sample {sample}, it {why}"), STORE)
             };
             let tensor = match tensor {
-                None => draw::left_out(self.function, feature, None).map_err(wrong)?,
-                Some(tensor) => {
-                    let bytes = self.file.bytes(tensor);
-                    let size = bytes.len() / self.samples;
-                    let bytes = bytes.get(sample * size..(sample + 1) * size);
-                    let bytes = bytes.ok_or_else(|| Error::bug(place(), "no such sample"))?;
-                    let stored = Stored { dtype: tensor.dtype, shape, bytes };
-                    let converted = convert(stored, self.function, feature).map_err(wrong)?;
+                None => draw::left_out(function, feature, None).map_err(wrong)?,
+                Some(column) => {
+                    column.read().map_err(wrong)?;
+                    let Column { dtype, shape, sample, .. } = column;
+                    let stored = Stored { dtype: *dtype, shape, bytes: sample };
+                    let converted = convert(stored, function, feature).map_err(wrong)?;
                     check_pixels(&converted, feature.image).map_err(wrong)?;
                     Some(converted)
                 }
             };
-            let tensor = tensor.ok_or_else(|| Error::bug(place(), "it has no default"))?;
+            let tensor = tensor.ok_or_else(|| Error::bug(*name, "it has no default"))?;
             Ok(((*name).to_owned(), tensor))
         };
-        self.inputs.iter().map(one).collect()
+        self.inputs.iter_mut().map(one).collect()
+    }
+}
+
+/// What would do for an input that does not fit.
+const STORE: &str = "store it as what the function declares, samples along the first axis";
+
+impl Column<'_> {
+    /// Reads the next sample: memory grows with what is really there.
+    fn read(&mut self) -> std::result::Result<(), String> {
+        let bytes = self.shape.iter().try_fold(self.dtype.bitsize() / 8, |n, &d| n.checked_mul(d));
+        let bytes = bytes.ok_or("is beyond all bounds")?;
+        self.sample.clear();
+        let read = self.rest.by_ref().take(bytes as u64).read_to_end(&mut self.sample);
+        match read {
+            Ok(read) if read == bytes => Ok(()),
+            Ok(_) => Err("is cut off".into()),
+            Err(why) => Err(format!("cannot be read: {why}")),
+        }
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Tensors>;
+
+    fn next(&mut self) -> Option<Result<Tensors>> {
+        if self.done == self.samples {
+            return None;
+        }
+        let read = self.read();
+        self.done += 1;
+        Some(read)
     }
 }

@@ -3,12 +3,12 @@
 use super::watching::{Watching, locked};
 use crate::calibrate::{Calibration, Data, Model};
 use crate::embed::Encoder;
-use crate::execute::{Rows, choose};
+use crate::execute::{RowFile, Rows, choose};
 use crate::generate::Session;
 use crate::model::decoder::ane::Host;
 use crate::progress::Progress;
 use crate::runtime::{Backend, Tensors};
-use crate::source::{Package, Source};
+use crate::source::Package;
 use crate::validate::Text;
 use crate::{Error, Result};
 use regex::Regex;
@@ -21,7 +21,7 @@ pub enum Samples<'a> {
     /// Texts for an encoder, as token ids that fit into its context, made as they are asked for.
     Texts(&'a mut dyn Iterator<Item = Result<Vec<i32>>>),
     /// Rows of named tensors for a function, the default one without a name: see [`Rows`].
-    Rows(&'a Source, Option<&'a str>),
+    Rows(&'a dyn RowFile, Option<&'a str>),
 }
 
 /// Runs a package on all samples, and counts its activations. `file` and `blake3` say what they are;
@@ -69,8 +69,8 @@ pub fn calibrate(
             let mut prepared = watching.prepare(found, &rows.shapes())?;
             progress.start(rows.len() as u64);
             let mut outputs = Tensors::new();
-            for row in 0..rows.len() {
-                prepared.run(&rows.get(row)?, &mut Tensors::new(), &mut outputs)?;
+            for row in rows {
+                prepared.run(&row?, &mut Tensors::new(), &mut outputs)?;
                 end_sample()?;
                 progress.advance(1);
             }

@@ -102,6 +102,11 @@ fn texts_rows_and_parts_give_the_same_counts() {
     let rows = bench.json(&["calibrate", "q", "rows.safetensors", "-o", "rows"]);
     assert_eq!(rows["data"][0]["samples"], 4);
     assert_eq!(rows["values"], all["values"]);
+    // The same ids as numpy saves them.
+    let tokens = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npz/tokens.npz");
+    let numpy = bench.json(&["calibrate", "q", tokens, "-o", "numpy"]);
+    assert_eq!(numpy["data"][0]["samples"], 4);
+    assert_eq!(numpy["values"], all["values"]);
     // A function's own counts are not those of whatever a package is fed as a text.
     let refused = bench.run(&["calibrate", "--merge", "rows", "all.safetensors"]);
     assert_eq!(refused.code, 2, "{}", refused.out);
@@ -131,6 +136,8 @@ fn what_cannot_be_counted_is_told() {
     let bench = with_encoder("sentence-bert");
     fs::write(bench.path("blank.txt"), "\n \n").unwrap();
     fs::write(bench.path("a.txt"), "a b").unwrap();
+    fs::write(bench.path("a.npz"), "a b").unwrap();
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/npz/stored.npz");
     for (words, code, told) in [
         (&["q", "blank.txt", "-o", "c"][..], 2, "blank.txt gives no sample"),
         (&["q", "none.txt", "-o", "c"], 3, "there is no such file"),
@@ -139,6 +146,8 @@ fn what_cannot_be_counted_is_told() {
         (&["q", "a.txt", "-o", "c", "--function", "main"], 2, "--function chooses"),
         (&["q", "a.txt", "-o", "c", "--observer", "percentile:3"], 2, "unknown observer"),
         (&["q", "none.safetensors", "-o", "c"], 3, "there is no such file"),
+        (&["q", "a.npz", "-o", "c"], 3, "it is no .npz"),
+        (&["q", other, "-o", "c"], 3, "there is no tensor for it"),
         (&["--merge", "a.txt"], 3, "give a file of `quantize calibrate`"),
         (&["q", "a.txt", "-o", "c", "--merge", "a.txt"], 2, "cannot be used with"),
     ] {

@@ -8,7 +8,7 @@ use crate::model::decoder::ane::Host;
 use crate::runtime::{Tensor, Tensors};
 use crate::source::Source;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Drawn samples of each function.
@@ -72,8 +72,9 @@ impl Steps {
         if rows.is_empty() {
             return Err(Error::Usage("--data gives no sample; give more of it".into()));
         }
-        let wanted = rows.len().min(ROWS);
-        let steps = (0..wanted).map(|i| rows.get(i * rows.len() / wanted));
+        let (count, wanted) = (rows.len(), rows.len().min(ROWS));
+        let chosen: BTreeSet<usize> = (0..wanted).map(|i| i * count / wanted).collect();
+        let steps = rows.enumerate().filter(|(i, _)| chosen.contains(i)).map(|(_, row)| row);
         let inputs = Inputs { steps: steps.collect::<Result<_>>()?, states: Tensors::new() };
         Self::new(functions, [(name.clone(), inputs)].into(), backend)
     }
