@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """`--pairs coremltools` beside coremltools' own activation quantization, operation by operation.
 
-    pairs.py QUANTIZE [SHARED]
+    pairs.py QUANTIZE FOLDER [SHARED]
 
 A network of this file's own and, where SHARED is, other people's: `quantize calibrate` counts the
 float package on noise; coremltools' passes get the extremes of that file as their ranges, since its
-own calibration needs a Mac; `quantize --activations int8 --pairs coremltools` gets the file. Then:
+own calibration needs a Mac; `quantize --activations int8 --pairs coremltools` gets the file, and writes into FOLDER. Then:
 
 - the same operations in the same order, but for the pairs; the same edges, each with or without a
   pair; the same scales, bit for bit, and zero points: of what the two passes and the elimination
@@ -221,22 +221,20 @@ def differences(ours, theirs, exact):
                 yield f"{name}: {key} {reads}"
 
 
-def check(name, package, quantize, scratch):
+def check(name, package, quantize, folder, scratch):
     """What differs, and a line of what was compared."""
     found, told = [], []
-    folder = os.path.join(scratch, name)
-    os.makedirs(folder)
     model = load(package, scratch)
-    data, counts = os.path.join(folder, "noise.safetensors"), os.path.join(folder, "counts.safetensors")
+    data, counts = (os.path.join(scratch, f"{name}.{what}.safetensors") for what in ("noise", "counts"))
     noise(model, data)
     subprocess.run([quantize, "calibrate", "-q", package, data, "--out", counts], check=True, stdout=subprocess.DEVNULL)
     stats = ranges(counts)
     joined(model, stats)
     target = "ios18" if model.get_spec().specificationVersion > 8 else "ios17"
     for mode, word in (("linear_symmetric", "int8"), ("linear", "int8,asymmetric")):
-        out = os.path.join(folder, mode)
+        out = os.path.join(folder, name, mode)
         subprocess.run(
-            [quantize, "-q", "--scheme", "linear-int8", "--min-elements", "1", "--to", "mlpackage", "--target", target,
+            [quantize, "-q", "--scheme", "linear-int8", "--min-elements", "1", "--to", "mlpackage,dense", "--target", target,
              "--activations", word, "--pairs", "coremltools", "--calibration", counts, "-o", out, package],
             check=True, stdout=subprocess.DEVNULL)
         written = next(f for f in os.listdir(out) if f.endswith(".mlpackage"))
@@ -257,8 +255,8 @@ def check(name, package, quantize, scratch):
 
 
 def main():
-    quantize = sys.argv[1]
-    shared = sys.argv[2] if len(sys.argv) > 2 else ""
+    quantize, folder = sys.argv[1:3]
+    shared = sys.argv[3] if len(sys.argv) > 3 else ""
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         own = os.path.join(scratch, "own.mlpackage")
@@ -269,7 +267,7 @@ def main():
             if os.path.isdir(path):
                 packages[name] = path
         for name, package in packages.items():
-            found, told = check(name, package, quantize, scratch)
+            found, told = check(name, package, quantize, folder, scratch)
             failed += bool(found)
             print(f"{'FAILED' if found else 'ok'}  {name}: {told}")
             for line in found[:20]:

@@ -97,10 +97,10 @@ mapfile -t folders < <(find "$out" -name report.json -printf '%h\n' | sort)
 "$python" tests/interop/compare.py "${folders[@]}"
 
 # INT8 activations where coremltools would put them.
-"$python" tests/interop/pairs.py "$quantize" "$shared"
+packages=$out/packages.d
+"$python" tests/interop/pairs.py "$quantize" "$packages/pairs" "$shared"
 
 # Packages of coremltools, compressed.
-packages=$out/packages.d
 if [ -d "$shared/fixtures" ]; then
   for package in "$shared"/fixtures/coreml/*/model.mlpackage; do
     name=$(basename "$(dirname "$package")")
