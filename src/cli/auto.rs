@@ -33,6 +33,7 @@ pub(super) fn choose(
         candidates: args.candidate.clone(),
         data: data(args, input)?,
         file: args.plan.clone(),
+        converts: !args.dry_run,
     };
     let chosen = auto(input, options, &wanted, progress)?;
     options.rules.extend(chosen.plan.rules(&chosen.file.display().to_string())?);

@@ -13,8 +13,8 @@ mod subject;
 mod text;
 mod trial;
 
-use super::Progress;
 use super::prepare::{Opened, open};
+use super::{Progress, output};
 use crate::auto::{self, Budget, Candidate, Choice, Measured, Metric, Plan, Row};
 use crate::execute::replace_file;
 use crate::plan::Options;
@@ -48,6 +48,9 @@ pub struct Wanted {
     /// The plan's file; where one stands of the same model and data, what it knows is not measured
     /// again. Without it, [`beside`] the output folder.
     pub file: Option<PathBuf>,
+    /// Whether a conversion follows: an output folder that it may not replace is refused before the
+    /// work.
+    pub converts: bool,
 }
 
 /// What weights may become by default, where the target has it.
@@ -100,7 +103,15 @@ pub fn auto(
     let opened = open(input, options)?;
     let folder = options.output.clone();
     let folder = folder.unwrap_or_else(|| format!("{}-auto", opened.source.stem()).into());
+    if wanted.converts {
+        output::check_target(&folder, options.force)?;
+    }
     let file = wanted.file.clone().unwrap_or_else(|| beside(&folder));
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        let failed = |why| Error::io("create", parent.display().to_string(), why);
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
     let metric = wanted.budget.metric(matches!(wanted.data, Data::Text(_)));
     if metric == Metric::Kl && !matches!(wanted.data, Data::Text(_)) {
         let found = "it is measured on a text; add --data with a file of text";
