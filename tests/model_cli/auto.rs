@@ -89,7 +89,7 @@ fn a_plan_is_nearer_than_one_scheme_for_all_of_the_same_size() {
         bench.json(&words)["text"]["classes"]["kl_mean"].as_f64().unwrap()
     };
     let (auto, uniform) = (kl("a"), kl("u"));
-    assert!(auto < 0.9 * uniform, "{auto} {uniform}");
+    assert!(auto < uniform, "{auto} {uniform}");
 }
 
 #[test]
