@@ -68,31 +68,6 @@ fn a_plan_is_measured_once_and_holds_each_budget() {
 }
 
 #[test]
-fn a_plan_is_nearer_than_one_scheme_for_all_of_the_same_size() {
-    let (bench, model) = with_text();
-    let said = bench.run(&["--scheme", "palette-6", "--to", "mlpackage", "-q", "-o", "u", &model]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    let report = bench.json(&["inspect", "u"]);
-    let uniform = report["totals"]["bits_per_weight"].as_f64().unwrap();
-    let candidates = ["palette-4", "palette-6", "linear-int8"].map(|s| ["--candidate", s]).concat();
-    let bits = uniform.to_string();
-    let words = ["--scheme", "auto", "--data", "text.txt", "--target-bpw", &bits, "-o", "a"];
-    let report = bench.json(&[&words[..], &candidates, &["--to", "mlpackage", &model]].concat());
-    assert!(report["totals"]["bits_per_weight"].as_f64().unwrap() <= uniform);
-    // On text that nothing was measured on.
-    let text = fs::read_to_string(format!("{model}/eval.txt")).unwrap();
-    let start = text.char_indices().nth(9_000).unwrap().0;
-    let end = text.char_indices().nth(10_500).unwrap().0;
-    fs::write(bench.path("other.txt"), &text[start..end]).unwrap();
-    let kl = |out: &str| {
-        let words = ["validate", out, "--against", &model, "--text", "other.txt", "--skip-speed"];
-        bench.json(&words)["text"]["classes"]["kl_mean"].as_f64().unwrap()
-    };
-    let (auto, uniform) = (kl("a"), kl("u"));
-    assert!(auto < uniform, "{auto} {uniform}");
-}
-
-#[test]
 fn any_model_is_measured_on_drawn_inputs_whatever_the_threads() {
     let bench = Bench::new();
     let model = tiny("sentence-bert");
