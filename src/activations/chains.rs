@@ -4,8 +4,8 @@
 //! it reads and what leaves it. One that stands before a norm, say, stays as it is: it would lose
 //! accuracy and the next operation needs float anyway.
 
-use super::flow::Flow;
-use crate::graph::{Operation, ValueId};
+use super::flow::{before, behind, moves, origin};
+use crate::graph::{Flow, Operation, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operations between layers that Core ML computes on codes between pairs.
@@ -46,7 +46,7 @@ pub(super) fn find(flow: &Flow<'_>, layers: &BTreeMap<usize, BTreeSet<ValueId>>)
             let operation = &flow.function.operations[place];
             let is_fed = |&id: &ValueId| {
                 read.contains(&id) || {
-                    let maker = flow.maker(flow.before(flow.origin(id)));
+                    let maker = flow.maker(before(flow, origin(flow, id)));
                     maker.is_some_and(|(place, _)| {
                         layers.contains_key(&place) || carriers.contains(&place)
                     })
@@ -66,7 +66,7 @@ pub(super) fn find(flow: &Flow<'_>, layers: &BTreeMap<usize, BTreeSet<ValueId>>)
     for &place in &carriers {
         let operation = &flow.function.operations[place];
         values.extend(flow.activations(operation));
-        values.extend(operation.outputs.iter().map(|&id| flow.behind(id)));
+        values.extend(operation.outputs.iter().map(|&id| behind(flow, id)));
     }
     Chains { values, carriers }
 }
@@ -91,11 +91,11 @@ fn feeds(
     layers: &BTreeMap<usize, BTreeSet<ValueId>>,
     carriers: &BTreeSet<usize>,
 ) -> bool {
-    let id = flow.behind(id);
+    let id = behind(flow, id);
     flow.readers(id).any(|(place, operation)| {
         layers.get(&place).is_some_and(|reads| reads.contains(&id))
             || carriers.contains(&place)
-            || Flow::moves(operation)
+            || moves(operation)
                 && operation.outputs.iter().any(|&id| feeds(flow, id, layers, carriers))
     })
 }

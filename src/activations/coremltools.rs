@@ -12,11 +12,10 @@
 //! function. A value that leaves it and is read too is where this differs: coremltools counts no range
 //! for outputs, and stops; here the readers are given codes, and the output stays as it is.
 
-use super::flow::Flow;
 use super::{Activations, Placed, grids, layers, shared};
 use crate::calibrate::Calibration;
 use crate::graph::weight::Weight;
-use crate::graph::{Operation, ValueId};
+use crate::graph::{Flow, Operation, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operations that read codes, and by which parameters.

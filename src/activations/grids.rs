@@ -1,9 +1,8 @@
 //! Statistics → the scale and zero point of each quantized value.
 
-use super::flow::Flow;
 use super::{Activations, Zero};
 use crate::calibrate::{Calibration, Grid, Moments, Observer, Statistics, Symmetry};
-use crate::graph::ValueId;
+use crate::graph::{Flow, ValueId};
 use std::collections::BTreeMap;
 
 /// What an asymmetric grid must gain for it to be taken, in dB: it costs a sum of weights a channel, and

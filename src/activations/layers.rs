@@ -1,9 +1,8 @@
 //! Which layers could multiply in INT8.
 
 use super::Activations;
-use super::flow::Flow;
 use crate::graph::weight::Weight;
-use crate::graph::{Operation, ValueId};
+use crate::graph::{Flow, Operation, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By their places among the operations, the layers that could multiply in INT8, each with what it

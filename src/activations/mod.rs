@@ -8,7 +8,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Activations`], [`Zero`], [`Pairs`] | what a user chooses |
-//! | `flow` | who makes and who reads each value |
+//! | `flow` | the way of values past what costs INT8 nothing |
 //! | `layers` | which layers could multiply in INT8, and why the others could not |
 //! | `chains` | which values are quantized: what these layers read, and what lies between them |
 //! | `coremltools` | in place of these, where coremltools puts pairs |
@@ -38,8 +38,7 @@ pub use strip::strip;
 
 use crate::calibrate::{Calibration, Grid};
 use crate::graph::weight::Weight;
-use crate::graph::{Function, ValueId};
-use flow::Flow;
+use crate::graph::{Flow, Function, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was done to a function.

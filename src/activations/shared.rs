@@ -2,8 +2,8 @@
 //! are: what `add` reads, both sides of `concat` and of `max_pool`, and of what only moves elements.
 
 use super::chains::Chains;
-use super::flow::Flow;
-use crate::graph::ValueId;
+use super::flow::origin;
+use crate::graph::{Flow, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups of the quantized values, each sorted; together they are all of them.
@@ -18,7 +18,7 @@ pub(super) fn groups(flow: &Flow<'_>, chains: &Chains) -> Vec<Vec<ValueId>> {
         }
         together.extend(one.windows(2).map(|two| (two[0], two[1])));
     }
-    let origins = chains.values.iter().map(|&id| (id, flow.origin(id)));
+    let origins = chains.values.iter().map(|&id| (id, origin(flow, id)));
     together.extend(origins.filter(|(_, origin)| chains.values.contains(origin)));
     join(&chains.values, together)
 }

@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`Program`], [`Function`] | functions of operations over typed values |
+//! | [`Flow`] | who makes and who reads each value |
 //! | [`Role`] | what operations do with a constant |
 //! | [`Builder`] | builds a function, each step checked |
 //! | [`ops`] | the table of operations |
@@ -19,6 +20,7 @@ mod builder;
 mod constant;
 mod data_type;
 mod finding;
+mod flow;
 pub mod lower;
 pub mod names;
 pub mod ops;
@@ -32,6 +34,7 @@ pub use builder::Builder;
 pub use constant::{Constant, Labels};
 pub use data_type::DataType;
 pub use finding::Finding;
+pub use flow::Flow;
 pub use lower::{Lowered, lower};
 pub use ops::macs;
 pub use program::{
