@@ -16,6 +16,7 @@
 //! | | [`layout`] | codes → the lane orders of 2-wide and 4-wide INT8 hardware |
 //! | | [`activations`] | a function whose layers read INT8 |
 //! | | [`auto`] | which scheme each weight is worth, by what it costs the model |
+//! | | [`smooth`] | outlier columns, moved from activations to weights or back |
 //! | | [`calibrate`] | activations, counted exactly → INT8 ranges |
 //! | | [`report`] | what a run did: `report.json`, tables, plots |
 //! | | [`runtime`] | functions evaluated on any machine: the definition, and the same numbers fast |
@@ -55,6 +56,7 @@ pub mod quantize;
 pub mod report;
 pub mod runtime;
 pub mod scheme;
+pub mod smooth;
 pub mod source;
 pub mod target;
 pub mod tensor;

@@ -31,7 +31,7 @@ mod options;
 mod shared;
 mod strip;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use options::{Activations, Pairs, Zero};
 pub use strip::strip;

@@ -8,14 +8,14 @@ use crate::target::Target;
 use ndarray::{ArrayD, IxDyn};
 
 /// A builder with short words.
-struct Net(Builder);
+pub(crate) struct Net(pub(crate) Builder);
 
 impl Net {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Builder::new())
     }
 
-    fn input(&mut self, name: &str, shape: &[usize]) -> ValueId {
+    pub(crate) fn input(&mut self, name: &str, shape: &[usize]) -> ValueId {
         self.0.input(name, TensorType::fixed(DataType::Float32, shape), Sizes::Fixed).unwrap()
     }
 
@@ -35,14 +35,14 @@ impl Net {
         self.0.constant(name, Weight { shape: shape.to_vec(), storage }).unwrap()
     }
 
-    fn float(&mut self, name: &str, shape: &[usize]) -> ValueId {
+    pub(crate) fn float(&mut self, name: &str, shape: &[usize]) -> ValueId {
         let count = shape.iter().product::<usize>();
         let bytes: Vec<u8> =
             (0..count).flat_map(|i| (((i * 29) % 17) as f32 * 0.1 - 0.8).to_le_bytes()).collect();
         self.0.constant(name, Weight::dense(Operand::new(DataType::Float32, shape, bytes))).unwrap()
     }
 
-    fn op(&mut self, which: &str, name: &str, arguments: &[(&str, ValueId)]) -> ValueId {
+    pub(crate) fn op(&mut self, which: &str, name: &str, arguments: &[(&str, ValueId)]) -> ValueId {
         self.0.op(which, name, arguments).unwrap()
     }
 
@@ -57,14 +57,14 @@ impl Net {
         self.op("conv", name, &[("x", x), ("weight", weight), ("pad_type", same)])
     }
 
-    fn finish(mut self, output: ValueId) -> Function {
+    pub(crate) fn finish(mut self, output: ValueId) -> Function {
         self.0.output(output, "");
         self.0.finish()
     }
 }
 
 /// Inputs that look like noise, a little to one side.
-fn inputs(function: &Function) -> Tensors {
+pub(crate) fn inputs(function: &Function) -> Tensors {
     let draw = |feature: &crate::graph::Feature| {
         let value = function.value(feature.value);
         let shape = value.ty.tensor().unwrap().shape().unwrap();
@@ -79,7 +79,7 @@ fn inputs(function: &Function) -> Tensors {
 }
 
 /// What the function computes on [`inputs`], counted.
-fn counted(function: &Function) -> Calibration {
+pub(crate) fn counted(function: &Function) -> Calibration {
     let mut all = inputs(function);
     let mut observe = |step: &Step<'_>| {
         for id in &step.operation.outputs {

@@ -150,6 +150,11 @@ pub(crate) struct Convert {
     /// takes them, to be counted first
     #[arg(long, value_name = "DATA", help_heading = "Activations")]
     pub(crate) calibration: Option<PathBuf>,
+    /// Move outlier columns between what layers read and their weights, by powers of two, which changes
+    /// no product: 0.5 shares them (for --activations later), 0 evens out the weights' columns, 1 those
+    /// of the activations. Needs --calibration of the model as it is
+    #[arg(long, value_name = "ALPHA", help_heading = "Activations", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share)]
+    pub(crate) smooth: Option<f64>,
     /// Layers, by the name of their weight, that read float activations all the same. May be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]
     pub(crate) a16: Vec<Regex>,
@@ -617,6 +622,12 @@ fn size(word: &str) -> Result<usize, String> {
         Ok(size @ 1..=1_048_576) => Ok(size),
         Ok(_) | Err(_) => Err("give a whole number from 1 to 1048576".into()),
     }
+}
+
+/// A share of a whole.
+fn share(word: &str) -> Result<f64, String> {
+    let number = word.parse().ok().filter(|x| (0.0..=1.0).contains(x));
+    number.ok_or_else(|| "give a number from 0 to 1".into())
 }
 
 fn mode(word: &str) -> Result<Mode, String> {

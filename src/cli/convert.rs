@@ -123,6 +123,7 @@ fn options(args: &Convert) -> Result<Options> {
         calibration: None,
         importance: args.importance,
         gptq: args.gptq,
+        smooth: args.smooth,
         activations: activations.map(|how| {
             let pairs = args.pairs.unwrap_or_default();
             Activations { float: args.a16.clone(), pairs, ..how }

@@ -9,6 +9,7 @@
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `roles` | what a whole model does with each tensor |
 //! | `inputs` | what each weight is multiplied with, and what a calibration knows of it |
+//! | `smoothing` | outlier columns of the weights, moved |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `activations` | INT8 activations, where they are asked for |
@@ -43,6 +44,7 @@ mod roles;
 mod run;
 mod scan;
 mod sink;
+mod smoothing;
 mod summary;
 mod window;
 

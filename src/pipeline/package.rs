@@ -20,6 +20,7 @@ use crate::quantize::Params;
 use crate::report::InputFile;
 use crate::report::provenance::{SOURCES, sources_text};
 use crate::scheme::{Float, Scheme};
+use crate::smooth;
 use crate::source::chunks::{self, Listed};
 use crate::source::{Constant, Source};
 use crate::{Error, Result};
@@ -78,6 +79,9 @@ pub(super) fn add(
         )));
     }
     let mut programs = programs(plan, subject, &places)?;
+    for function in programs.iter_mut().flat_map(|program| program.functions.values_mut()) {
+        smooth::insert(function, &plan.smoothing);
+    }
     // What is recorded is what the model computes before anything is quantized.
     let golden = plan.options.outputs.contains(&Output::Golden);
     let mut recorded = if golden { programs.clone() } else { vec![] }.into_iter();

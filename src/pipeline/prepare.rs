@@ -7,7 +7,7 @@ use super::inputs::{self, Input, Known};
 use super::output::{self, OutputFile, REPORT, Transaction};
 use super::package::Subject;
 use super::run::{self, Task, Tensor, Work};
-use super::{Progress, budget, provenance, roles, scan, summary, window};
+use super::{Progress, budget, provenance, roles, scan, smoothing, summary, window};
 use crate::formats::mlpackage;
 use crate::graph::Role;
 use crate::model::config::Config;
@@ -49,12 +49,14 @@ pub struct Job {
 /// [`Error::Format`] and [`Error::Input`] for an input that breaks its format, [`Error::Io`] where
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
-    let opened = open(input, options)?;
+    let mut opened = open(input, options)?;
+    let smoothing = smoothing::smooth(&mut opened.source, &opened.subject, &opened.options)?;
     let headers = headers(&opened);
     let Opened { source, subject, options, mut inputs, warnings, .. } = opened;
     let options = &options;
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
+    plan.smoothing = smoothing;
     for (planned, tensor) in plan.tensors.iter_mut().zip(source.tensors()) {
         planned.notes.extend(tensor.derivation().map(str::to_owned));
     }

@@ -3,7 +3,7 @@
 use super::inputs::{self, Input};
 use super::package::computes_in;
 use crate::graph::weight::{Data, Storage};
-use crate::graph::{DataType, Role, ValueId};
+use crate::graph::{DataType, Function, Program, Role, ValueId};
 use crate::model::Whole;
 use crate::model::parameters::Parameter;
 use crate::plan::Options;
@@ -21,37 +21,19 @@ type Roles = (Vec<Option<Role>>, Vec<BTreeSet<Input>>);
 /// # Errors
 /// As [`Whole::program`].
 pub(super) fn of(whole: &Whole, source: &Source, options: &Options) -> Result<Roles> {
-    let places = source.tensors().iter().enumerate();
-    let places: HashMap<&str, usize> = places.map(|(i, t)| (t.name.as_str(), i)).collect();
-    let float = match computes_in(options) {
-        DataType::Float32 => Float::F32,
-        _ => Float::F16,
-    };
-    let storage = |parameter: &Parameter| {
-        let place = places.get(parameter.name.as_str());
-        let place = place.ok_or_else(|| Error::bug(&parameter.name, "no tensor of the source"))?;
-        Ok(Storage::planned(Scheme::Float(float), &parameter.shape, *place))
-    };
-    let storages = whole.parameters.iter().map(storage).collect::<Result<_>>()?;
-    let programs = whole.program(storages, options, computes_in(options))?.programs;
+    let places = places(source);
     let mut roles: Vec<Option<Role>> = vec![None; places.len()];
     let mut fed: Vec<BTreeSet<Input>> = vec![BTreeSet::new(); places.len()];
+    let programs = in_float(whole, source, options)?;
     for function in programs.iter().flat_map(|program| program.functions.values()) {
-        let tensors = |id: ValueId| {
-            let constant = function.value(id).constant.as_ref();
-            let weight = constant.and_then(|constant| constant.as_weight());
-            let operands = weight.into_iter().flat_map(|weight| weight.storage.operands());
-            operands.filter_map(|(_, operand)| match operand.data {
-                Data::Later(slot) => Some(slot.tensor),
-                Data::Bytes(_) => None,
-            })
-        };
         for (id, role) in function.roles() {
-            tensors(id).for_each(|at| roles[at].get_or_insert_default().extend(role.clone()));
+            if let Some(tensor) = tensor_of(function, id) {
+                roles[tensor].get_or_insert_default().extend(role);
+            }
         }
         inputs::each(function, |id, input| {
-            for at in tensors(id) {
-                fed[at].insert(input.clone());
+            if let Some(tensor) = tensor_of(function, id) {
+                fed[tensor].insert(input);
             }
         });
     }
@@ -62,4 +44,37 @@ pub(super) fn of(whole: &Whole, source: &Source, options: &Options) -> Result<Ro
         }
     }
     Ok((roles, fed))
+}
+
+/// The source's tensor that a constant of a planned function waits for.
+pub(super) fn tensor_of(function: &Function, id: ValueId) -> Option<usize> {
+    let weight = function.value(id).constant.as_ref()?.as_weight()?;
+    weight.storage.operands().into_iter().find_map(|(_, operand)| match operand.data {
+        Data::Later(slot) => Some(slot.tensor),
+        Data::Bytes(_) => None,
+    })
+}
+
+fn places(source: &Source) -> HashMap<&str, usize> {
+    let places = source.tensors().iter().enumerate();
+    places.map(|(place, tensor)| (tensor.name.as_str(), place)).collect()
+}
+
+/// The model with every weight in float, to come from the source.
+///
+/// # Errors
+/// As [`Whole::program`].
+pub(super) fn in_float(whole: &Whole, source: &Source, options: &Options) -> Result<Vec<Program>> {
+    let places = places(source);
+    let float = match computes_in(options) {
+        DataType::Float32 => Float::F32,
+        _ => Float::F16,
+    };
+    let storage = |parameter: &Parameter| {
+        let place = places.get(parameter.name.as_str());
+        let place = place.ok_or_else(|| Error::bug(&parameter.name, "no tensor of the source"))?;
+        Ok(Storage::planned(Scheme::Float(float), &parameter.shape, *place))
+    };
+    let storages = whole.parameters.iter().map(storage).collect::<Result<_>>()?;
+    Ok(whole.program(storages, options, computes_in(options))?.programs)
 }

@@ -30,6 +30,7 @@ use crate::Result;
 use crate::graph::Role;
 use crate::graph::weight::Storage;
 use crate::scheme::{Float, Scheme};
+use crate::smooth::Step;
 use crate::tensor::FloatType;
 use serde::Serialize;
 
@@ -78,6 +79,9 @@ pub struct Plan {
     /// The model that the package holds, in words; none for a layer package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Outlier columns that are moved between activations and weights.
+    #[serde(skip)]
+    pub smoothing: Vec<Step>,
     /// What the user should know: rules that matched nothing, layers that were left out, ...
     pub warnings: Vec<String>,
     /// The options that this plan follows.
@@ -170,6 +174,7 @@ impl Plan {
             outputs: vec![],
             peak_memory_bytes: 0,
             model: None,
+            smoothing: vec![],
             warnings,
             options: options.clone(),
         })

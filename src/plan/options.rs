@@ -54,6 +54,9 @@ pub struct Options {
     /// Whether GPTQ chooses codes, and in which order it takes columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gptq: Option<Order>,
+    /// How far outlier columns move from activations into weights, 0 to 1; they stay, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<f64>,
     /// How activations are quantized; they stay in float, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activations: Option<Activations>,
@@ -93,6 +96,7 @@ impl Default for Options {
             calibration: None,
             importance: false,
             gptq: None,
+            smooth: None,
             activations: None,
             golden: 0,
             sha256: false,

@@ -18,6 +18,9 @@ impl Options {
         words.add("--clip", self.clip);
         words.add("--non-finite", self.non_finite);
         words.add("--target", self.target);
+        if let Some(alpha) = self.smooth {
+            words.add("--smooth", alpha);
+        }
         if let Some(activations) = &self.activations {
             words.add("--activations", activations);
             activations.float.iter().for_each(|pattern| words.add("--a16", pattern));

@@ -34,6 +34,8 @@ const DECODED: usize = 512 << 10;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Derived {
     recipe: Recipe,
+    /// What is done to that.
+    scalings: Vec<Scaling>,
     /// The type of the stored tensor in whose place it stands.
     from: FloatType,
     /// Its bytes in the file of all derived tensors.
@@ -42,6 +44,8 @@ pub(super) struct Derived {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Recipe {
+    /// As it stands.
+    Stored,
     /// `[inputs, outputs]` turned.
     Transposed,
     /// Each row times its factor.
@@ -50,6 +54,13 @@ enum Recipe {
     Bias(Norm),
     /// What the codes of a compressed weight stand for.
     Decoded(Box<Weight>),
+}
+
+/// A factor for each place along an axis, to be multiplied by.
+#[derive(Clone, Debug, PartialEq)]
+struct Scaling {
+    axis: usize,
+    factors: Vec<f32>,
 }
 
 /// Gain, bias, mean and variance.
@@ -62,12 +73,14 @@ struct Norm {
 impl Derived {
     /// A compressed weight, to be decoded.
     pub(super) fn decoded(weight: Weight, from: FloatType) -> Self {
-        Self { recipe: Recipe::Decoded(Box::new(weight)), from, at: 0..0 }
+        let recipe = Recipe::Decoded(Box::new(weight));
+        Self { recipe, scalings: vec![], from, at: 0..0 }
     }
 
     /// What happened to the stored tensor, for people.
     fn words(&self) -> &'static str {
         match self.recipe {
+            Recipe::Stored => "scaled by powers of two to move outlier columns",
             Recipe::Transposed => "transposed from Conv1D",
             Recipe::Weight(_) => "the batch norm behind it is folded in",
             Recipe::Bias(_) => "what is left of the batch norm",
@@ -82,7 +95,9 @@ impl Derived {
         let of = |block: usize| (block / row_bytes.max(1)).max(1);
         match &self.recipe {
             Recipe::Decoded(weight) => of(DECODED).next_multiple_of(weight.rows_per_code()),
-            Recipe::Transposed | Recipe::Weight(_) | Recipe::Bias(_) => of(BLOCK).min(ROWS),
+            Recipe::Stored | Recipe::Transposed | Recipe::Weight(_) | Recipe::Bias(_) => {
+                of(BLOCK).min(ROWS)
+            }
         }
     }
 }
@@ -161,7 +176,7 @@ impl Source {
                 return Err(Error::bug(&parameter.name, "another number of elements"));
             }
             let dtype = if recipe == Recipe::Transposed { stored.dtype } else { Dtype::F32 };
-            let derived = Some(Derived { recipe, from, at: 0..0 });
+            let derived = Some(Derived { recipe, scalings: vec![], from, at: 0..0 });
             let (name, shape) = (parameter.name.clone(), parameter.shape.clone());
             let tensor = SourceTensor { name, dtype, shape, derived, ..stored.clone() };
             replaced.insert(place, tensor);
@@ -172,6 +187,21 @@ impl Source {
             replaced.remove(&place).or(stays)
         });
         self.tensors = now.collect();
+        self.settle();
+        Ok(())
+    }
+
+    /// Multiplies a tensor by a factor for each place along an axis, beside what is done to it already. No
+    /// weight is read.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] for a tensor that is not of a float type, and for factors that do not fit.
+    pub fn scale(&mut self, place: usize, axis: usize, factors: Vec<f32>) -> Result<()> {
+        let tensor = &mut self.tensors[place];
+        let from = tensor.float_type().filter(|_| tensor.shape.get(axis) == Some(&factors.len()));
+        let from = from.ok_or_else(|| Error::bug(&tensor.name, "it cannot be scaled so"))?;
+        let as_it_stands = || Derived { recipe: Recipe::Stored, scalings: vec![], from, at: 0..0 };
+        tensor.derived.get_or_insert_with(as_it_stands).scalings.push(Scaling { axis, factors });
         self.settle();
         Ok(())
     }
@@ -276,7 +306,12 @@ impl Source {
         let (name, shape, dtype) = (tensor.name.as_str(), tensor.shape.as_slice(), derived.from);
         let bytes = &self.files[tensor.file].bytes()[tensor.range.clone()];
         let stored = Weights { name, dtype, shape, bytes };
-        Ok(match &derived.recipe {
+        let first = rows.start;
+        let made = match &derived.recipe {
+            Recipe::Stored => {
+                let row = bytes.len() / shape.first().copied().unwrap_or(1).max(1);
+                bytes[rows.start * row..rows.end * row].to_vec()
+            }
             Recipe::Transposed => match dtype.bytes() {
                 2 => transposed::<2>(bytes, stored.rows(), rows),
                 _ => transposed::<4>(bytes, stored.rows(), rows),
@@ -305,7 +340,8 @@ impl Source {
                     _ => values.flat_map(f32::to_le_bytes).collect(),
                 }
             }
-        })
+        };
+        scaled(tensor, &derived.scalings, first, made)
     }
 
     /// `g / √(v + ε)` of some channels.
@@ -318,6 +354,55 @@ impl Source {
     fn part(&self, part: &SourceTensor, channels: &Range<usize>) -> Vec<f32> {
         elements(self.weights(part).expect("a norm is of a float type"), channels.clone())
     }
+}
+
+/// Bytes of a tensor from this row on, times its factors.
+///
+/// # Errors
+/// [`Error::Input`] for an element that its type cannot hold then.
+fn scaled(
+    tensor: &SourceTensor,
+    scalings: &[Scaling],
+    row: usize,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>> {
+    let Some(dtype) = tensor.float_type().filter(|_| !scalings.is_empty()) else {
+        return Ok(bytes);
+    };
+    let (name, shape) = (tensor.name.as_str(), tensor.shape.as_slice());
+    let cols: usize = shape.iter().skip(1).product();
+    let mut values = vec![0.0; bytes.len() / dtype.bytes()];
+    decode(dtype, &bytes, &mut values);
+    for Scaling { axis, factors } in scalings {
+        let inner: usize = shape[axis + 1..].iter().product();
+        for (at, value) in values.iter_mut().enumerate() {
+            *value *= factors[(row * cols + at) / inner.max(1) % factors.len()];
+        }
+    }
+    let mut scaled = Vec::with_capacity(bytes.len());
+    for value in values {
+        match dtype {
+            FloatType::F16 => scaled.extend(f16::from_f32(value).to_le_bytes()),
+            FloatType::BF16 => scaled.extend(half::bf16::from_f32(value).to_le_bytes()),
+            FloatType::F32 => scaled.extend(value.to_le_bytes()),
+        }
+    }
+    if !all_finite(dtype, &scaled) && all_finite(dtype, &bytes) {
+        let found =
+            format!("a weight beyond the range of {} once outliers are moved", dtype.name());
+        return Err(Error::input(
+            name,
+            found,
+            "convert with --scheme float32, or leave --smooth out",
+        ));
+    }
+    Ok(scaled)
+}
+
+fn all_finite(dtype: FloatType, bytes: &[u8]) -> bool {
+    let mut values = vec![0.0; bytes.len() / dtype.bytes()];
+    decode(dtype, bytes, &mut values);
+    values.iter().all(|value| value.is_finite())
 }
 
 fn elements(weights: Weights<'_>, range: Range<usize>) -> Vec<f32> {

@@ -1,0 +1,121 @@
+//! What takes a division up.
+
+use crate::graph::{Flow, Operation, ValueId};
+use std::collections::BTreeSet;
+
+/// What would be divided in place of a value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Absorbed {
+    /// Constants, whose first axis (of a vector, the only one) is that of the channels.
+    pub(super) constants: Vec<ValueId>,
+    /// The operations, by name, that read them so.
+    pub(super) readers: BTreeSet<String>,
+}
+
+/// Where the channels of a value lie: so many axes before the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Channels {
+    pub(super) from_end: usize,
+    pub(super) count: usize,
+}
+
+/// What would have to be divided for `id` to be; `None` where something in its way reads or mixes it
+/// otherwise. `id` itself may be read by anyone who knows of the division.
+pub(super) fn absorb(flow: &Flow<'_>, id: ValueId, channels: Channels) -> Option<Absorbed> {
+    let mut absorbed = Absorbed::default();
+    into(flow, id, channels, &mut absorbed)?;
+    Some(absorbed)
+}
+
+fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbed) -> Option<()> {
+    let (_, operation) = flow.maker(id)?;
+    // What stands before `id` is read by this operation alone.
+    let before = |param: &str| {
+        let x = operation.argument(param)?;
+        flow.only_reader(x).map(|_| x)
+    };
+    match operation.row.name {
+        "cast" | "relu" | "leaky_relu" | "identity" => into(flow, before("x")?, channels, absorbed),
+        "layer_norm" => {
+            let axes = flow.function.value(operation.argument("axes")?).constant.as_ref()?;
+            let rank = flow.function.value(operation.argument("x")?).ty.tensor()?.rank() as i64;
+            let axis = rank - 1 - channels.from_end as i64;
+            let along = axes.as_ints()?.iter().all(|&a| a == axis || a + rank == axis);
+            let parts = [operation.argument("gamma")?, operation.argument("beta")?];
+            (along
+                && parts.iter().all(|&id| take(flow, operation, id, channels, absorbed).is_some()))
+            .then_some(())
+        }
+        "linear" | "conv" => {
+            let weight = operation.argument("weight")?;
+            let shape = flow.function.value(weight).ty.tensor()?.shape()?;
+            let is_rows = shape.first() == Some(&channels.count)
+                && channels.from_end
+                    == if operation.row.name == "conv" { shape.len() - 2 } else { 0 };
+            flow.function.value(weight).constant.as_ref().filter(|_| is_rows)?;
+            absorbed.constants.push(weight);
+            absorbed.readers.insert(operation.name.clone());
+            match operation.argument("bias") {
+                Some(bias) => take(flow, operation, bias, channels, absorbed),
+                None => Some(()),
+            }
+        }
+        "add" | "sub" => {
+            let [x, y] = ["x", "y"].map(|param| operation.argument(param));
+            take(flow, operation, y?, channels, absorbed)?;
+            flow.only_reader(x?)?;
+            into(flow, x?, channels, absorbed)
+        }
+        "mul" => {
+            for side in ["y", "x"] {
+                let mut tried = absorbed.clone();
+                let id = operation.argument(side)?;
+                let taken = take(flow, operation, id, channels, &mut tried).or_else(|| {
+                    flow.only_reader(id)?;
+                    into(flow, id, channels, &mut tried)
+                });
+                if taken.is_some() {
+                    *absorbed = tried;
+                    return Some(());
+                }
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Takes a constant with one element a channel, or what is cast from one for this operation alone.
+fn take(
+    flow: &Flow<'_>,
+    operation: &Operation,
+    id: ValueId,
+    channels: Channels,
+    absorbed: &mut Absorbed,
+) -> Option<()> {
+    let shape = flow.function.value(id).ty.tensor()?.shape()?;
+    let mut real = shape.iter().rev().enumerate().filter(|(_, size)| **size != 1);
+    let of_norm =
+        operation.row.name == "layer_norm" || matches!(operation.row.name, "linear" | "conv");
+    let fits = match (real.next(), real.next()) {
+        (Some((from_end, &size)), None) => {
+            size == channels.count && (of_norm || from_end == channels.from_end)
+        }
+        _ => false,
+    };
+    if !fits {
+        return None;
+    }
+    if flow.function.value(id).constant.is_some() {
+        absorbed.constants.push(id);
+        absorbed.readers.insert(operation.name.clone());
+        return Some(());
+    }
+    let (_, cast) = flow.maker(id)?;
+    let x = cast.argument("x").filter(|_| cast.row.name == "cast")?;
+    flow.only_reader(id)?;
+    flow.function.value(x).constant.as_ref()?;
+    absorbed.constants.push(x);
+    absorbed.readers.insert(cast.name.clone());
+    Some(())
+}
