@@ -43,7 +43,7 @@ impl Int8Path {
 
 impl Shares {
     /// One line a class that occurs, and the sum.
-    fn to_text(&self, width: Option<usize>) -> String {
+    fn to_text(self, width: Option<usize>) -> String {
         let mut table = Table::new(vec![
             Column::left("class"),
             Column::left("arithmetic").optional(),
