@@ -163,8 +163,8 @@ pub(crate) struct Convert {
     /// --activations says otherwise) [default: chains]
     #[arg(long, value_name = "WHERE", help_heading = "Activations", requires = "activations")]
     pub(crate) pairs: Option<Pairs>,
-    /// Weigh errors of weights by E[x²] of the inputs that --calibration counted, where ranges and
-    /// palettes are chosen for the least error
+    /// Weigh errors of weights by the mean square of the inputs that --calibration counted, where
+    /// ranges and palettes are chosen for the least error
     #[arg(long, help_heading = "Schemes", requires = "calibration")]
     pub(crate) importance: bool,
     /// Choose codes by GPTQ, from the Hessians that `quantize calibrate --hessians` recorded. Columns are
