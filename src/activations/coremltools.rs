@@ -102,8 +102,8 @@ fn groups(flow: &Flow<'_>, reads: &Reads) -> Vec<Vec<ValueId>> {
     }
     let mut together = Vec::new();
     for operation in &flow.function.operations {
-        let leaves = |id: &ValueId| flow.function.outputs.iter().any(|o| o.value == *id);
-        if operation.row.name != "concat" || operation.outputs.iter().any(leaves) {
+        if operation.row.name != "concat" || operation.outputs.iter().any(|&id| flow.is_output(id))
+        {
             continue;
         }
         let mut all = flow.activations(operation);

@@ -4,7 +4,7 @@ use super::absorb::{Absorbed, Channels, absorb};
 use super::factors::{choose, spread};
 use crate::calibrate::{Calibration, watched};
 use crate::graph::{Flow, Function, ValueId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How much larger than the median the largest column must be for a multiplication to be put in.
 const WORTH: f64 = 4.0;
@@ -175,17 +175,15 @@ fn rows(
     scaled.collect()
 }
 
-/// Mean squares of the columns of all these weights together.
+/// Sums of squares of the columns of all these weights together.
 fn column_squares(model: &Model<'_>, of: &BTreeSet<Scaled>, count: usize) -> Option<Vec<f64>> {
     let mut sums = vec![0.0; count];
-    let mut parts: BTreeMap<usize, usize> = BTreeMap::new();
     for scaled in of {
         let (shape, values) = (model.values)(scaled.weight)?;
         let inner: usize = shape.iter().skip(2).product();
         for (at, &w) in values.iter().enumerate() {
             sums[at / inner.max(1) % count] += f64::from(w) * f64::from(w);
         }
-        *parts.entry(scaled.weight).or_default() += 1;
     }
     Some(sums)
 }
