@@ -3,14 +3,18 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`Chip`], [`Figure`] | one chip; what is not known is `None` |
+//! | [`Chip`], [`Figure`], [`Fact`] | one chip; what is not known is `None` |
 //! | `table` | the chips |
+//! | [`Stored`] | what reading a stored weight costs on a unit, which is not always its bytes |
 //! | [`roofline`] | the time of work on a unit of a chip |
 //!
 //! Nothing here was measured by this project.
 
 pub mod roofline;
+mod stored;
 mod table;
+
+pub use stored::Stored;
 
 use crate::text::nearest;
 use crate::{Error, Result};
@@ -27,6 +31,8 @@ pub struct Chip {
     pub cpu_gbps: Option<Figure>,
     /// What the GPU reached of it.
     pub gpu_gbps: Option<Figure>,
+    /// The system-level cache, which all units share, MB (1e6 bytes).
+    pub slc_mb: Option<Figure>,
     /// The Neural Engine's rate with an FP16 operand, 1e12 operations a second.
     pub ane_fp16_tops: Option<Figure>,
     /// Its rate where both operands are INT8.
@@ -35,6 +41,17 @@ pub struct Chip {
     pub ane_weight_gbps: Option<Figure>,
     /// The largest operand that it keeps on chip, MiB.
     pub ane_operand_mib: Option<Figure>,
+    /// What a call of it costs, however small, ms.
+    pub ane_call_ms: Option<Figure>,
+    /// Whether it is faster where both operands are INT8 than where one is FP16.
+    pub ane_int8_path: Option<Fact>,
+    /// Whether linear INT8 weights stay bytes in DRAM; where not, they are expanded to FP16 before they
+    /// are read. Palettes and masks stay compressed on all chips.
+    pub ane_streams_linear: Option<Fact>,
+    /// The same of codes with a scale for each block.
+    pub ane_streams_blocks: Option<Fact>,
+    /// Whether palettes of fewer than 8 bits are read faster than bytes.
+    pub ane_streams_narrow_palettes: Option<Fact>,
     /// The GPU's rate in FP16, of its matrix units where it has them.
     pub gpu_fp16_tflops: Option<Figure>,
     /// Its rate where both operands are INT8; `None` where it has no such path, or it is unknown.
@@ -56,11 +73,22 @@ pub struct Figure {
     pub source: &'static str,
 }
 
+/// What holds or does not, how that is known, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// Whether it holds.
+    pub holds: bool,
+    /// How that is known.
+    pub kind: Kind,
+    /// Who says so.
+    pub source: &'static str,
+}
+
 /// How a figure came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Apple's own number.
+    /// Apple's own word.
     Spec,
     /// Measured by the source.
     Measured,
@@ -74,6 +102,13 @@ impl Figure {
     /// A figure.
     pub const fn new(value: f64, kind: Kind, source: &'static str) -> Self {
         Self { value, kind, source }
+    }
+}
+
+impl Fact {
+    /// A fact.
+    pub const fn new(holds: bool, kind: Kind, source: &'static str) -> Self {
+        Self { holds, kind, source }
     }
 }
 
@@ -107,6 +142,14 @@ impl Chip {
     }
 }
 
+impl Chip {
+    /// How many times the FP16 rate the Neural Engine reached with both operands INT8; `None` where
+    /// nobody measured both.
+    pub fn ane_int8_gain(&self) -> Option<f64> {
+        Some(self.ane_int8_tops?.value / self.ane_fp16_tops?.value)
+    }
+}
+
 /// A name without case, spaces and hyphens.
 fn plain(name: &str) -> String {
     let kept = name.chars().filter(|c| !matches!(c, ' ' | '-' | '_'));
@@ -124,6 +167,17 @@ mod tests {
         }
         insta::assert_snapshot!(Chip::find("M5 Mux").unwrap_err(), @"unknown chip `M5 Mux`; did you mean M5 Max?");
         assert!(Chip::find("Pentium").unwrap_err().to_string().contains("known are A14, "));
+    }
+
+    #[test]
+    fn what_was_measured_does_not_contradict_what_is_said_of_the_int8_path() {
+        for chip in Chip::all() {
+            let (Some(gain), Some(path)) = (chip.ane_int8_gain(), chip.ane_int8_path) else {
+                continue;
+            };
+            assert_eq!(gain > 1.1, path.holds, "{}: {gain}", chip.name);
+        }
+        assert!(Chip::find("M2").unwrap().ane_int8_path.is_none(), "no source says either");
     }
 
     #[test]
