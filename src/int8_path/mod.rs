@@ -15,7 +15,8 @@
 //! | [`Reason`] | why a chain ends, in words that teach |
 //! | [`Shares`] | multiply-accumulates by class |
 //! | [`fold()`] | equal findings of repeated layers as one |
-//! | [`FunctionPath`], [`Summary`] | the paths of a program, and what a report keeps of them |
+//! | [`FunctionPath`] | the paths of a program |
+//! | [`Summary`], [`InPackage`] | what a report keeps of them |
 //! | `text` | the tables |
 //!
 //! Sources: coremltools' guide (opt-quantization-overview, opt-joint-compression) for which pairs and
@@ -36,7 +37,7 @@ mod weight;
 
 pub use class::Class;
 pub use fold::{Folded, fold};
-pub use program::{FunctionPath, Summary};
+pub use program::{FunctionPath, InPackage, Summary};
 pub use reason::Reason;
 pub use shares::{ByClass, Shares};
 
@@ -44,7 +45,7 @@ use crate::graph::Function;
 use serde::{Deserialize, Serialize};
 
 /// The INT8 path of a function.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Int8Path {
     /// Its multiply-accumulates by class.
     pub shares: Shares,

@@ -1,16 +1,16 @@
 //! The INT8 paths of a program, function by function.
 
-use super::{Folded, Int8Path, Shares, fold};
+use super::{Break, Folded, Int8Path, Product, Shares, fold};
 use crate::graph::{Function, Program};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// The INT8 path of a function, or of all functions of a layer package as one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The INT8 path of a function, or of all functions of a layer package as one. In JSON it is its
+/// [`Summary`], with every product and every break beside.
+#[derive(Clone, Debug, PartialEq)]
 pub struct FunctionPath {
     /// The function's name; of a layer package what its functions are.
     pub function: String,
     /// Its path; in a layer package operations have the names of their functions.
-    #[serde(flatten)]
     pub path: Int8Path,
 }
 
@@ -27,6 +27,29 @@ pub struct Summary {
     pub int8_share_of_weights: Option<f64>,
     /// Where INT8 ends, those that cost the most first.
     pub breaks: Vec<Folded>,
+}
+
+/// What a report keeps of a package.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InPackage {
+    /// The package's folder: `model.mlpackage`.
+    pub package: String,
+    /// Its functions, the default one first.
+    pub functions: Vec<Summary>,
+}
+
+impl Serialize for FunctionPath {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct InFull<'a> {
+            #[serde(flatten)]
+            summary: Summary,
+            products: &'a [Product],
+            every_break: &'a [Break],
+        }
+        let Int8Path { products, breaks: every_break, .. } = &self.path;
+        InFull { summary: self.summary(), products, every_break }.serialize(to)
+    }
 }
 
 impl FunctionPath {

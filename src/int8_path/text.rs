@@ -1,6 +1,6 @@
 //! The tables of an INT8 path.
 
-use super::{ByClass, Class, Folded, Int8Path, Shares};
+use super::{ByClass, Class, Folded, InPackage, Int8Path, Shares, Summary};
 use crate::text::{Column, Table, bar, grouped, printable, wrapped};
 use std::fmt::Write;
 
@@ -9,6 +9,12 @@ const BAR: usize = 24;
 
 /// Rows of breaks that are shown; the JSON document has all.
 const SHOWN: usize = 24;
+
+/// Breaks that a report's own text names.
+const NAMED: usize = 3;
+
+/// Functions whose shares a report's own text gives.
+const FUNCTIONS: usize = 4;
 
 impl Int8Path {
     /// Shares and breaks for a terminal of `width` columns; `name` is the function's, or what several
@@ -89,6 +95,51 @@ impl ByClass {
         let words =
             classes.map(|(_, class)| format!("{} {}", class.name(), percent(self.share(*class))));
         words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl InPackage {
+    /// A line or two a function: shares, and where INT8 ends.
+    pub fn to_text(&self, width: Option<usize>) -> String {
+        let mut out = String::new();
+        for function in self.functions.iter().take(FUNCTIONS) {
+            out.push_str(&wrapped(&function.in_words(), width, 2));
+        }
+        if self.functions.len() > FUNCTIONS {
+            let more = self.functions.len() - FUNCTIONS;
+            let _ = writeln!(out, "and {}; quantize inspect --int8-path", count(more, "function"));
+        }
+        out
+    }
+}
+
+impl Summary {
+    /// `INT8 path of main: 95.2 % of MACs (...); it ends at layers_*_softmax (softmax, 6 times)`.
+    fn in_words(&self) -> String {
+        let name = printable(&self.function);
+        let Some(share) = self.int8_share else {
+            return format!("INT8 path of {name}: nothing is multiplied");
+        };
+        let mut out = format!(
+            "INT8 path of {name}: {} of MACs ({})",
+            percent(Some(share)),
+            self.shares.all.in_words()
+        );
+        let named = self.breaks.iter().take(NAMED).map(|found| {
+            let times = match found.times {
+                1 => String::new(),
+                times => format!(", {times} times"),
+            };
+            format!("{} ({}{times})", printable(&found.operations), printable(&found.reason))
+        });
+        let mut named: Vec<String> = named.collect();
+        if self.breaks.len() > NAMED {
+            named.push(format!("and {} more", self.breaks.len() - NAMED));
+        }
+        if !named.is_empty() {
+            let _ = write!(out, "; float at {}", named.join(", "));
+        }
+        out
     }
 }
 

@@ -11,7 +11,8 @@ use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
 };
 use crate::graph::weight::{Bytes, Data, Part, Slot, Weight};
-use crate::graph::{DataType, Lowered, Program, lower};
+use crate::graph::{DataType, Function, Lowered, Program, lower};
+use crate::int8_path::{FunctionPath, InPackage};
 use crate::model::decoder::Chunk;
 use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
@@ -19,6 +20,7 @@ use crate::plan::{Options, Output, Plan};
 use crate::quantize::Params;
 use crate::report::InputFile;
 use crate::report::provenance::{SOURCES, sources_text};
+use crate::runtime::{Shapes, specialize};
 use crate::scheme::{Float, Scheme};
 use crate::smooth;
 use crate::source::chunks::{self, Listed};
@@ -101,6 +103,12 @@ pub(super) fn add(
                 stem
             }
         };
+        let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
+        let paths = FunctionPath::of_program(&program, &fixed);
+        plan.int8_path.push(InPackage {
+            package: format!("{stem}.{ENDING}"),
+            functions: paths.iter().map(FunctionPath::summary).collect(),
+        });
         add_program(files, &stem, plan, &places, &program)?;
         if let Some(program) = recorded.next() {
             let golden = golden::add(files, &stem, plan, program)?;

@@ -29,6 +29,7 @@ pub use twolane_formats::metal_blob::Lanes;
 use crate::Result;
 use crate::graph::Role;
 use crate::graph::weight::Storage;
+use crate::int8_path::InPackage;
 use crate::scheme::{Float, Scheme};
 use crate::smooth::Step;
 use crate::tensor::FloatType;
@@ -82,6 +83,9 @@ pub struct Plan {
     /// Outlier columns that are moved between activations and weights.
     #[serde(skip)]
     pub smoothing: Vec<Step>,
+    /// Which multiplications of each package run in INT8; filled with the outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub int8_path: Vec<InPackage>,
     /// What the user should know: rules that matched nothing, layers that were left out, ...
     pub warnings: Vec<String>,
     /// The options that this plan follows.
@@ -175,6 +179,7 @@ impl Plan {
             peak_memory_bytes: 0,
             model: None,
             smoothing: vec![],
+            int8_path: vec![],
             warnings,
             options: options.clone(),
         })

@@ -48,6 +48,7 @@ impl Plan {
             let _ = writeln!(out, "model: {}", printable(model));
         }
         out.push_str(&self.totals(width));
+        self.int8_path.iter().for_each(|package| out.push_str(&package.to_text(width)));
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
         }

@@ -27,6 +27,7 @@ pub use provenance::Provenance;
 pub use read::locate;
 pub use validation::Validation;
 
+use crate::int8_path::InPackage;
 use crate::metrics::{self, Stats};
 use crate::scheme::{Linear, LinearBits, Scheme};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct Report {
     pub outputs: Vec<OutputFile>,
     /// Sums over all tensors.
     pub totals: Totals,
+    /// Which multiplications of each package run in INT8, and where INT8 ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub int8_path: Vec<InPackage>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The tensors, in the order of the plan.
@@ -229,6 +233,8 @@ pub struct Parts {
     pub outputs: Vec<OutputFile>,
     /// The tensors, in the order of the plan.
     pub tensors: Vec<TensorReport>,
+    /// The INT8 path of each package.
+    pub int8_path: Vec<InPackage>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -237,7 +243,7 @@ impl Report {
     /// The report of this version of the program.
     pub fn new(parts: Parts) -> Self {
         let totals = Totals::of(&parts.tensors, &parts.outputs);
-        let Parts { options, inputs, outputs, tensors, warnings } = parts;
+        let Parts { options, inputs, outputs, tensors, int8_path, warnings } = parts;
         Self {
             form: FORM,
             tool: env!("CARGO_PKG_NAME").into(),
@@ -246,6 +252,7 @@ impl Report {
             inputs,
             outputs,
             totals,
+            int8_path,
             warnings,
             tensors,
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::int8_path::{ByClass, Folded, Shares, Summary};
 use proptest::prelude::*;
 
 /// Statistics of a ramp quantized to tenths, with the codes it would have.
@@ -40,6 +41,31 @@ fn measured(name: &str, scheme: &str, noise: f32, curve: bool) -> TensorReport {
     tensor(name, Some(scheme), Some(error))
 }
 
+/// A chain that a softmax breaks, and a name that would move a cursor.
+fn path() -> InPackage {
+    let all = ByClass { w8a8: 960, float: 40, ..ByClass::default() };
+    let weights = ByClass { w8a8: 960, ..ByClass::default() };
+    let folded = |operations: &str, kind: &str, times, macs| Folded {
+        operations: operations.into(),
+        kind: kind.into(),
+        times,
+        reason: kind.into(),
+        why: format!("{kind} has no INT8 form"),
+        macs,
+    };
+    let function = Summary {
+        function: "main".into(),
+        shares: Shares { all, weights, unknown: 0 },
+        int8_share: all.int8_share(),
+        int8_share_of_weights: weights.int8_share(),
+        breaks: vec![
+            folded("layers_*_softmax", "softmax", 6, 40),
+            folded("\u{1b}[2J", "norm", 1, 0),
+        ],
+    };
+    InPackage { package: "m.mlpackage".into(), functions: vec![function] }
+}
+
 fn report() -> Report {
     let mut norm = tensor("norm", Some("float16"), None);
     norm.notes = vec!["left in float16: rank 1: codes need rows and columns".into()];
@@ -65,6 +91,7 @@ fn report() -> Report {
             measured("exact", "palette-8,unique", 0.0, false),
             tensor("ids", None, None),
         ],
+        int8_path: vec![path()],
         warnings: vec!["--rule 'x=float16' matches no tensor".into()],
     })
 }
@@ -85,6 +112,7 @@ fn the_table_is_worst_first_and_says_why_a_tensor_was_left() {
     weights: 107.5 KiB (110,080 bytes) → 53.8 KiB (55,040 bytes), 8.000 bits a weight
     SQNR of all quantized weights: 41.31 dB
     metal: m.metal/weights.safetensors, 64.0 KiB (65,536 bytes)
+    INT8 path of main: 96.0 % of MACs (W8A8 96.0 %, float 4.0 %); float at layers_*_softmax (softmax, 6 times), �[2J (norm)
     warning: --rule 'x=float16' matches no tensor
     "#);
     let narrow = report().to_text(Some(80));
@@ -220,8 +248,8 @@ fn a_broken_report_is_refused_with_its_place() {
     report.json, line 1, column 11: not a report: missing field `tool`; run quantize again to make a new one
     report.json, line 1, column 5: not a report: trailing characters; run quantize again to make a new one
     report.json, tensor `l0.weight`: its histogram has 63 bins, not 64; run quantize again to make a new one
-    report.json, line 54, column 20: not a report: invalid value: integer `-1`, expected u64; run quantize again to make a new one
-    report.json, line 256, column 27: not a report: no index type has 5 bits; use palette-6 (or palette-4); run quantize again to make a new one
+    report.json, line 101, column 20: not a report: invalid value: integer `-1`, expected u64; run quantize again to make a new one
+    report.json, line 303, column 27: not a report: no index type has 5 bits; use palette-6 (or palette-4); run quantize again to make a new one
     ");
 }
 

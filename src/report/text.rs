@@ -29,6 +29,7 @@ impl Report {
         }
         out.push('\n');
         out.push_str(&self.totals_text());
+        self.int8_path.iter().for_each(|package| out.push_str(&package.to_text(width)));
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
         }

@@ -17,6 +17,20 @@ fn weights_alone_leave_all_arithmetic_in_float() {
     let sum: u64 = products.iter().map(|product| product["macs"].as_u64().unwrap()).sum();
     let classes = ["w8a16", "float", "fp_palette", "lut8a8"];
     assert_eq!(sum, classes.iter().map(|class| all[class].as_u64().unwrap()).sum::<u64>());
+    // The report keeps the same summary.
+    let report = bench.json(&["inspect", "q"]);
+    let kept = &report["int8_path"][0]["functions"][0];
+    assert_eq!(report["int8_path"][0]["package"], document["packages"][0]["package"]);
+    for key in ["function", "shares", "int8_share", "int8_share_of_weights", "breaks"] {
+        assert_eq!(kept[key], function[key], "{key}");
+        assert!(!kept[key].is_null(), "{key}");
+    }
+    let said = bench.run(&["inspect", "q"]);
+    assert!(
+        said.out.contains("\nINT8 path of main: 0.0 % of MACs (float 55.9 %, W8A16 "),
+        "{}",
+        said.out
+    );
     let said = bench.run(&["inspect", "q", "--int8-path"]);
     assert_eq!(said.code, 0);
     let folded = said.out.lines().find(|line| line.contains("_mlp_up")).unwrap();
