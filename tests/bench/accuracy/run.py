@@ -203,32 +203,42 @@ def stories260k(quantize, shared, scratch):
     steps = [{"input_ids": row[None], "position": np.zeros(1, np.int32), "causal_mask": mask} for row in ids]
     half = {"input_ids": ids[:16], "position": np.zeros(16, np.int32), "causal_mask": np.repeat(mask, 16, 0)}
 
-    def nll(package):
-        """Of the second half, and of all."""
+    def log_softmax(package):
         logits = model.run(package, steps)[:, :-1]
         top = logits.max(-1, keepdims=True)
-        sums = np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
-        each = sums - np.take_along_axis(logits, ids[:, 1:, None].astype(np.int64), -1)[..., 0]
-        return np.array([each[16:].mean(), each.mean()])
+        return logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))
+
+    def of_next(logs):
+        return -np.take_along_axis(logs, ids[:, 1:, None].astype(np.int64), -1)[..., 0]
 
     float16 = model.package("float16")
-    exact = nll(float16)
-    weights = nll(model.package("linear-int8")) - exact
+    exact = log_softmax(float16)
+    rows = [["FP16 weights and activations", f"{of_next(exact)[16:].mean():.5f}", "", "", ""]]
+
+    def row(what, package, share=""):
+        """The NLL's increase in the judged half, and its line of the table."""
+        logs = log_softmax(package)
+        each = of_next(logs) - of_next(exact)
+        divergence = (np.exp(exact) * (exact - logs)).sum(-1)[16:].mean()
+        increase, error = each[16:].mean(), each[16:].std() / np.sqrt(each[16:].size)
+        rows.append([what, f"{increase:+.5f} ± {error:.5f}", f"{each.mean():+.5f}", f"{divergence:.5f}", share])
+        return increase
+
+    row("W8A16", model.package("linear-int8"))
     model.calibrate(float16, half, "--hessians")
-    better = nll(model.package("linear-int8", "--gptq", "--calibration", model.counts)) - exact
-    hold("stories260k W8A16 by GPTQ, −NLL increase", -better[0], -0.001)
-    rows = [["FP16 weights and activations", f"{exact[0]:.5f}", f"{exact[1]:.5f}", ""],
-            ["W8A16", f"{weights[0]:+.5f}", f"{weights[1]:+.5f}", ""], ["W8A16 `--gptq`", f"{better[0]:+.5f}", "", ""]]
+    better = row("W8A16 `--gptq`", model.package("linear-int8", "--gptq", "--calibration", model.counts))
+    hold("stories260k W8A16 by GPTQ, −NLL increase", -better, -0.001)
     for n, (way, words) in enumerate([*WAYS, ("int8", ["--gptq"])]):
         package = model.int8(way, words)
-        share, increase = model.share(package, "weights"), (nll(package) - exact)[0]
+        share = model.share(package, "weights")
+        what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
+        increase = row(what, package, f"{share:.1%}")
         if n == 0:
             hold("stories260k, share of MACs with weights", share, 0.95)
             hold("stories260k W8A8, −NLL increase", -increase, -0.01)
-        what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
-        rows.append([what, f"{increase:+.5f}", "", f"{share:.1%}"])
-    table("stories260K: mean NLL of 16 sequences of `eval.ids` (4,080 tokens), and increases; ranges from the other 16",
-          ["activations", "NLL, nats", "of all 32 sequences", "MACs with weights in INT8"], rows)
+    table("stories260K: mean NLL of 16 sequences of `eval.ids` (4,080 tokens), increases with their standard error, and the "
+          "KL divergence from FP16; ranges from the other 16 sequences",
+          ["activations", "NLL, nats", "of all 32", "KL, nats", "MACs with weights in INT8"], rows)
 
 
 def main():
