@@ -24,6 +24,7 @@
 //! | | [`target`] | which operating systems must read the package |
 //! | | [`tensor`] | a view of stored weights |
 //! | | [`chips`] | what is known of Apple's chips, each figure with its source, and the roofline |
+//! | | [`advice`] | what costs speed or goes wrong on Apple's chips, each rule with its source |
 //! | | [`int8_path`] | which multiplications of a function run in INT8, and where chains break |
 //! | | [`graph`] | the typed MIL program, weights with their storage, and its lowering to protobuf |
 //! | | [`model`] | what becomes a graph: whole models by architecture, or the layer package |
@@ -36,6 +37,7 @@
 //! The words of the command line live in the binary, `quantize`.
 
 pub mod activations;
+pub mod advice;
 pub mod auto;
 pub mod calibrate;
 pub mod chips;

@@ -7,9 +7,11 @@
 //! | `table` | the chips |
 //! | [`Stored`] | what reading a stored weight costs on a unit, which is not always its bytes |
 //! | [`roofline`] | the time of work on a unit of a chip |
+//! | [`forecast`] | the least time of a function, product by product |
 //!
 //! Nothing here was measured by this project.
 
+pub mod forecast;
 pub mod roofline;
 mod stored;
 mod table;
@@ -41,6 +43,8 @@ pub struct Chip {
     pub ane_weight_gbps: Option<Figure>,
     /// The largest operand that it keeps on chip, MiB.
     pub ane_operand_mib: Option<Figure>,
+    /// The largest width or height of a tensor on it.
+    pub ane_axis: Option<Figure>,
     /// What a call of it costs, however small, ms.
     pub ane_call_ms: Option<Figure>,
     /// Whether it is faster where both operands are INT8 than where one is FP16.
@@ -96,6 +100,18 @@ pub enum Kind {
     Derived,
     /// Stated without a method.
     Claimed,
+}
+
+impl Kind {
+    /// In words: `measured`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Spec => "said by Apple",
+            Self::Measured => "measured",
+            Self::Derived => "derived",
+            Self::Claimed => "claimed",
+        }
+    }
 }
 
 impl Figure {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// What of its specified DRAM bandwidth a GPU reaches, where no one measured it: 100 of 120 GB/s on M4
 /// (arXiv 2502.05317).
-const REACHED: f64 = 0.83;
+pub(super) const REACHED: f64 = 0.83;
 
 /// A unit of a chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +70,8 @@ pub enum Bound {
     Bandwidth,
     /// Operations.
     Arithmetic,
+    /// What a call costs, however small.
+    Call,
 }
 
 impl Chip {

@@ -35,6 +35,8 @@ Examples:
       an encoder's vectors, and how near they are
   quantize calibrate model-float16/ texts.txt --out model.calibration.safetensors
       what its activations are: counts, and the INT8 ranges that follow
+  quantize plan --chip M4 model/
+      what each scheme would cost on that chip, predicted from bytes and operations
   quantize --activations int8 --calibration texts.txt model/
       W8A8: layers that multiply INT8 by INT8; --calibration takes such counts as well
   quantize --scheme auto --target-bpw 5 --data text.txt model/
@@ -77,7 +79,8 @@ interrupted (nothing is left behind)";
                       quantize validate [OPTIONS] PACKAGE\n       quantize run [OPTIONS] PACKAGE\n       \
                       quantize generate [OPTIONS] PACKAGE\n       \
                       quantize embed [OPTIONS] PACKAGE\n       \
-                      quantize calibrate [OPTIONS] PACKAGE DATA --out FILE",
+                      quantize calibrate [OPTIONS] PACKAGE DATA --out FILE\n       \
+                      quantize plan [OPTIONS] --chip NAME INPUT",
     after_help = "See `quantize --help` for schemes and examples",
     after_long_help = EXAMPLES,
     subcommand_precedence_over_arg = true,
@@ -307,6 +310,8 @@ pub(crate) enum Command {
     Embed(Embed),
     /// Count a package's activations on data, and show the INT8 ranges that follow
     Calibrate(Calibrate),
+    /// Predict what each scheme would cost on a chip: bytes, and the least time of a call
+    Plan(Plan),
     /// Print a shell's completion script
     #[command(hide = true)]
     Completions {
@@ -321,6 +326,44 @@ pub(crate) enum Command {
     },
 }
 
+/// Schemes on a chip, before anything is quantized.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+For each function of the package that each scheme would give, and each unit of the chip: the least time
+of a call, and what most of it waits for, bytes or arithmetic. A product waits for its weight's bytes
+or for its multiplications, whichever takes longer; keys and values are read once a call, of a full
+context. This is a model of published figures, each with its source in --json; nothing is measured,
+and real calls take longer. `unknown` is a unit of which nobody published what it needs; `~` stands
+where nobody measured how fast a Neural Engine reads weights: then it is 83 % of the DRAM's
+bandwidth, and no more than 159 GB/s.
+
+Only headers are read.
+
+Examples:
+  quantize plan --chip M4 model/
+  quantize plan --chip 'M5 Max' --scheme linear-int8 --scheme palette-4,group:16 --unit ane model/
+  quantize plan --chip m1 --json model.safetensors")]
+pub(crate) struct Plan {
+    /// What would be quantized: safetensors (a file, a folder, an index of shards) or an .mlpackage
+    pub(crate) input: PathBuf,
+    /// The chip, as Apple writes it; case, spaces and hyphens do not matter
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chip: String,
+    /// A scheme to look at; may be repeated [default: float16, linear-int8, linear-int4,block:32,
+    /// palette-8,lut-int8, palette-6 and palette-4,group:16]
+    #[arg(long, value_name = "SCHEME")]
+    pub(crate) scheme: Vec<Scheme>,
+    /// Which systems must read the package [default: ios18]
+    #[arg(long, value_name = "OS")]
+    pub(crate) target: Option<Target>,
+    /// Which hardware the operations of a language model suit [default: gpu]
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Option<Unit>,
+    /// The longest text that a language model's package takes, in tokens
+    #[arg(long, value_name = "N", value_parser = size)]
+    pub(crate) context: Option<usize>,
+}
+
 /// The reader of reports and packages.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -330,6 +373,7 @@ Examples:
   quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
   quantize inspect model-linear-int8/ --model
   quantize inspect model-linear-int8/ --int8-path
+  quantize inspect model-linear-int8/ --chip M4
   quantize inspect other.mlpackage")]
 pub(crate) struct Inspect {
     /// An output folder of quantize or its report.json, to see the report; any .mlpackage, to see what
@@ -341,9 +385,14 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) model: bool,
     /// Show which multiplications of the package run in INT8 on hardware that can, and why the others do
-    /// not
+    /// not; which shapes such hardware dislikes; and what is known to go wrong with such packages, each
+    /// with its source
     #[arg(long, conflicts_with = "model")]
     pub(crate) int8_path: bool,
+    /// As --int8-path for one chip, `M4` or `A17 Pro`: limits and rules are its own, and the least time of a
+    /// call is predicted from bytes and operations
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) chip: Option<String>,
     /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
     /// only one
     #[arg(long, value_name = "NAME")]

@@ -133,10 +133,11 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         return validation(args, &limits, global);
     }
     let of_report = of_report(args);
-    let of_package = match (args.model, args.int8_path) {
-        (true, _) => Some("--model"),
-        (false, true) => Some("--int8-path"),
-        (false, false) => None,
+    let of_package = match (args.model, args.int8_path, &args.chip) {
+        (true, ..) => Some("--model"),
+        (false, true, _) => Some("--int8-path"),
+        (false, false, Some(_)) => Some("--chip"),
+        (false, false, None) => None,
     };
     if let Some(flag) = of_package.filter(|_| !of_report.is_empty()) {
         let flags = of_report.join(", ");
@@ -146,7 +147,7 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
-    if args.int8_path {
+    if args.int8_path || args.chip.is_some() {
         return super::int8_path::run(args, global);
     }
     if args.model || (of_report.is_empty() && is_package(&args.path)) {

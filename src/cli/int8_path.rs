@@ -2,9 +2,13 @@
 //! break.
 
 use super::args::{Global, Inspect};
+use super::forecast::OnChip;
 use super::screen;
 use std::path::Path;
 use std::process::ExitCode;
+use twolane::advice::{Remark, Topic, advise, to_text};
+use twolane::chips::Chip;
+use twolane::chips::forecast::{Activations, Load};
 use twolane::graph::Function;
 use twolane::int8_path::FunctionPath;
 use twolane::runtime::{Shapes, specialize};
@@ -12,28 +16,61 @@ use twolane::source::Package;
 use twolane::text::printable;
 use twolane::{Error, Result};
 
-/// One package and its paths.
+/// One package: its paths, and what follows for a chip.
 #[derive(serde::Serialize)]
 struct InPackage {
     package: String,
     functions: Vec<FunctionPath>,
+    /// Shapes that hardware of pairs dislikes.
+    shapes: Vec<Remark>,
+    /// What is known to go wrong.
+    remarks: Vec<Remark>,
+    /// What `--chip` allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<OnChip>,
+}
+
+impl InPackage {
+    fn new(package: &Package, chip: Option<&'static Chip>) -> Self {
+        let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
+        let Package { program, target, .. } = package;
+        let advise = |topic| advise(topic, program, *target, chip, &fixed, false);
+        let functions = FunctionPath::of_program(program, &fixed);
+        let forecast = chip.map(|chip| {
+            let mut on = OnChip::new(chip);
+            on.add(None, Activations::AsTheyAre, &Load::of_program(program, &fixed));
+            on
+        });
+        let (shapes, remarks) = (advise(Topic::Shapes), advise(Topic::Threads));
+        Self { package: name(package), functions, shapes, remarks, forecast }
+    }
+
+    fn to_text(&self, width: Option<usize>) -> String {
+        let texts = self.functions.iter().map(|function| function.to_text(width));
+        let mut out = texts.collect::<Vec<_>>().join("\n");
+        let more = [
+            to_text("shapes, for the Neural Engine", &self.shapes, width),
+            to_text("known to go wrong", &self.remarks, width),
+            self.forecast.as_ref().map_or_else(String::new, |on| on.to_text(width)),
+        ];
+        for text in more.iter().filter(|text| !text.is_empty()) {
+            out.push('\n');
+            out.push_str(text);
+        }
+        out
+    }
 }
 
 /// Prints the INT8 path of each function.
 pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
+    let chip = args.chip.as_deref().map(Chip::find).transpose()?;
     holds_a_graph(&args.path)?;
     let packages = match super::inspect::open(&args.path, global)? {
         Ok(packages) => packages,
         Err(code) => return Ok(code),
     };
-    let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
-    let found: Vec<InPackage> = packages
-        .iter()
-        .map(|package| InPackage {
-            package: name(package),
-            functions: FunctionPath::of_program(&package.program, &fixed),
-        })
-        .collect();
+    let found: Vec<InPackage> =
+        packages.iter().map(|package| InPackage::new(package, chip)).collect();
     if global.json {
         #[derive(serde::Serialize)]
         struct Document {
@@ -44,12 +81,11 @@ pub(super) fn run(args: &Inspect, global: &Global) -> anyhow::Result<ExitCode> {
         let width = screen::width();
         let several = found.len() > 1;
         let mut out = String::new();
-        for InPackage { package, functions } in &found {
+        for package in &found {
             if several {
-                out.push_str(&format!("{}\n\n", printable(package)));
+                out.push_str(&format!("{}\n\n", printable(&package.package)));
             }
-            let texts = functions.iter().map(|function| function.to_text(width));
-            out.push_str(&texts.collect::<Vec<_>>().join("\n"));
+            out.push_str(&package.to_text(width));
         }
         screen::write(out.as_bytes())?;
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use twolane::text::distance;
 
 /// What users type; the hidden ones are typed by packagers.
-const SUBCOMMANDS: [&str; 6] = ["inspect", "validate", "run", "generate", "embed", "calibrate"];
+const SUBCOMMANDS: [&str; 7] =
+    ["inspect", "validate", "run", "generate", "embed", "calibrate", "plan"];
 
 /// The subcommand that the first word which is no flag looks like, if no such file exists.
 pub(super) fn in_words(words: &[OsString]) -> Option<&'static str> {

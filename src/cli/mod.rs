@@ -8,11 +8,13 @@ mod counts;
 mod data;
 mod embed;
 mod exit;
+mod forecast;
 mod generate;
 mod inspect;
 mod int8_path;
 mod interrupt;
 mod misspelt;
+mod plan;
 mod run;
 mod screen;
 mod tokenizer;
@@ -111,6 +113,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => generate::run(&args, &global),
         Some(Command::Embed(args)) => embed::run(&args, &global),
         Some(Command::Calibrate(args)) => calibrate::run(&args, &global),
+        Some(Command::Plan(args)) => plan::run(&args, &global),
         Some(Command::Completions { shell }) => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "quantize", &mut script);
@@ -134,7 +137,7 @@ fn man(of: Option<&str>) -> anyhow::Result<Vec<u8>> {
             Some(sub) => sub.clone(),
             None => {
                 return Err(Error::Usage(format!(
-                    "there is no subcommand `{name}`; use inspect, validate, run, generate, embed or calibrate"
+                    "there is no subcommand `{name}`; use inspect, validate, run, generate, embed, calibrate or plan"
                 ))
                 .into());
             }

@@ -26,9 +26,7 @@ pub struct Folded {
 pub fn fold(breaks: &[Break]) -> Vec<Folded> {
     let mut groups: BTreeMap<_, (usize, Vec<&Break>)> = BTreeMap::new();
     for (place, found) in breaks.iter().enumerate() {
-        let shape: Vec<&str> = parts(&found.operation).filter(|part| !is_number(part)).collect();
-        let numbers = parts(&found.operation).filter(|part| is_number(part)).count();
-        let key = (&found.reason, &found.kind, shape, numbers);
+        let key = (&found.reason, &found.kind, without_numbers(&found.operation));
         groups.entry(key).or_insert((place, vec![])).1.push(found);
     }
     let mut folded: Vec<(usize, Folded)> = groups
@@ -45,8 +43,13 @@ pub fn fold(breaks: &[Break]) -> Vec<Folded> {
     folded.into_iter().map(|(_, folded)| folded).collect()
 }
 
+/// What names that differ by their numbers alone have in common.
+pub(crate) fn without_numbers(name: &str) -> Vec<String> {
+    parts(name).map(|part| if is_number(part) { "*" } else { part }.to_owned()).collect()
+}
+
 /// One name for several that differ by their numbers alone: `*` stands where they do.
-pub(super) fn pattern(names: &[&str]) -> String {
+pub(crate) fn pattern(names: &[&str]) -> String {
     let mut lists: Vec<_> = names.iter().map(|name| parts(name)).collect();
     let Some((first, rest)) = lists.split_first_mut() else { return String::new() };
     let mut out = String::new();

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`Int8Path`], [`Product`], [`Break`] | the analysis of one function |
 //! | [`Class`] | the arithmetic of one product, which follows from its operands |
-//! | `weight` | whether a stored weight can be an INT8 operand |
+//! | [`StoredWeight`] | the weight of a product, and whether it can be an INT8 operand |
 //! | `edges` | what flows between operations: floats, INT8 codes, sums that become codes |
 //! | `walk` | the analysis: operation by operation, in order |
 //! | [`Reason`] | why a chain ends, in words that teach |
@@ -37,9 +37,11 @@ mod weight;
 
 pub use class::Class;
 pub use fold::{Folded, fold};
+pub(crate) use fold::{pattern, without_numbers};
 pub use program::{FunctionPath, InPackage, Summary};
 pub use reason::Reason;
 pub use shares::{ByClass, Shares};
+pub use weight::StoredWeight;
 
 use crate::graph::Function;
 use serde::{Deserialize, Serialize};
@@ -64,10 +66,14 @@ pub struct Product {
     pub kind: &'static str,
     /// In which arithmetic it runs.
     pub class: Class,
+    /// In which it would run if pairs stood around all activations.
+    pub with_pairs: Class,
     /// Its multiply-accumulates; `null` where a size is flexible.
     pub macs: Option<u64>,
     /// The stored weight; `null` where activations meet activations.
     pub weight: Option<String>,
+    /// Its output channels; `null` where activations meet activations.
+    pub channels: Option<u64>,
 }
 
 /// A place where INT8 values end in float, or never began.

@@ -1,7 +1,7 @@
 //! The analysis: operation by operation, in order.
 
 use super::edges::{Edge, Passage, Sum, grid, passage};
-use super::weight::{self, operands, output_axis};
+use super::weight::StoredWeight;
 use super::{Break, Class, Int8Path, Product, Reason, Shares};
 use crate::graph::{DataType, Function, Operation, ValueId, macs};
 
@@ -84,13 +84,8 @@ impl Walk<'_> {
 
     /// Classes a product, and says why where it is not INT8.
     fn product(&mut self, operation: &Operation) -> Edge {
-        let [stored, beside] = operands(operation);
         let constant = |id: ValueId| self.function.value(id).constant.as_ref();
-        let bound = |id: &ValueId| constant(*id).and_then(|c| c.as_weight()).is_some();
-        // `W · x` of matmul has its weight first.
-        let weight = [stored, beside]
-            .into_iter()
-            .find_map(|param| Some((param, operation.argument(param).filter(&bound)?)));
+        let stored = StoredWeight::of(self.function, operation);
         let activations: Vec<ValueId> = operation
             .arguments
             .iter()
@@ -99,32 +94,40 @@ impl Walk<'_> {
             .collect();
         let fits = activations.iter().map(|id| self.operand(*id)).collect::<Result<Vec<_>, _>>();
         let kind = operation.row.name;
-        let (class, reason) = match (weight, fits) {
+        let (class, with_pairs, reason) = match (stored, fits) {
             _ if kind == "scaled_dot_product_attention" => {
-                (Class::Float, Some(Reason::FusedAttention))
+                (Class::Float, Class::Float, Some(Reason::FusedAttention))
             }
-            (None, Ok(_)) => (Class::W8a8, None),
-            (None, Err(reason)) => (Class::Float, Some(self.computed(&activations, reason))),
-            (Some((param, id)), fits) => {
-                let weight = constant(id).and_then(|c| c.as_weight()).expect("it was bound above");
-                let flag = |name| {
-                    let flag = operation.argument(name).and_then(constant);
-                    flag.and_then(|flag| flag.as_bool()).unwrap_or(false)
-                };
-                let transposed = flag(if param == "x" { "transpose_x" } else { "transpose_y" });
-                let axis = output_axis(kind, param, weight.shape.len(), transposed);
-                match (weight::class(weight, axis), fits) {
-                    ((Ok(class), _), Ok(_)) => (class, None),
-                    ((Ok(_), float), Err(reason)) => (float, Some(reason)),
-                    // Pairs alone would change nothing.
-                    ((Err(reason), float), _) => (float, Some(reason)),
-                }
+            (None, Ok(_)) => (Class::W8a8, Class::W8a8, None),
+            (None, Err(reason)) => {
+                (Class::Float, Class::W8a8, Some(self.computed(&activations, reason)))
             }
+            (Some(stored), fits) => match (stored.class(), fits) {
+                ((Ok(class), _), Ok(_)) => (class, class, None),
+                ((Ok(class), float), Err(reason)) => (float, class, Some(reason)),
+                // Pairs alone would change nothing.
+                ((Err(reason), float), _) => (float, float, Some(reason)),
+            },
         };
         let macs = macs(self.function, operation);
-        let weight = weight.map(|(_, id)| self.function.value(id).name.clone());
+        let (weight, channels) = match stored {
+            Some(stored) => (
+                Some(self.function.value(stored.id).name.clone()),
+                stored.weight.shape.get(stored.outputs).map(|&channels| channels as u64),
+            ),
+            None => (None, None),
+        };
         let name = operation.name.clone();
-        self.products.push(Product { operation: name.clone(), kind, class, macs, weight });
+        let operation_name = name.clone();
+        self.products.push(Product {
+            operation: operation_name,
+            kind,
+            class,
+            with_pairs,
+            macs,
+            weight,
+            channels,
+        });
         match reason {
             None => Edge::Sum(Sum { from: name, moved: None }),
             Some(reason) => {

@@ -2,17 +2,54 @@
 
 use super::{Class, Reason};
 use crate::graph::weight::{Storage, Weight};
-use crate::graph::{DataType, Operation};
+use crate::graph::{DataType, Function, Operation, ValueId};
 
-/// The class of a product with this weight and INT8 activations, or why it is none of INT8; and its
-/// class with activations in float. `out` is the axis of the weight's output channels.
-///
-/// An INT8 operand's scale must leave the sum over inputs: one for the tensor or for each output
-/// channel, and no zero point (a zero point of weights adds a term for every activation; hardware has
-/// no stream for it). Source: coremltools' guide, opt-joint-compression and opt-quantization-overview;
-/// sbryngelson/ane-guide ch. 25 for zero points.
-pub(super) fn class(weight: &Weight, out: usize) -> (Result<Class, Reason>, Class) {
-    of_storage(&weight.storage, out)
+/// The stored weight of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredWeight<'f> {
+    /// The constant.
+    pub id: ValueId,
+    /// What it holds.
+    pub weight: &'f Weight,
+    /// The axis of its output channels.
+    pub outputs: usize,
+}
+
+impl<'f> StoredWeight<'f> {
+    /// The weight that an operation multiplies with; `None` for one that multiplies activations with
+    /// each other, or nothing.
+    pub fn of(function: &'f Function, operation: &Operation) -> Option<Self> {
+        let kind = operation.row.name;
+        let constant = |param| {
+            let id = operation.argument(param)?;
+            Some((id, function.value(id).constant.as_ref()?))
+        };
+        // `W · x` of matmul has its weight first.
+        let (param, id, weight) = operands(kind)?.into_iter().find_map(|param| {
+            let (id, constant) = constant(param)?;
+            Some((param, id, constant.as_weight()?))
+        })?;
+        let flag = constant(if param == "x" { "transpose_x" } else { "transpose_y" });
+        let transposed = flag.and_then(|(_, flag)| flag.as_bool()).unwrap_or(false);
+        let outputs = output_axis(kind, param, weight.shape.len(), transposed);
+        Some(Self { id, weight, outputs })
+    }
+
+    /// Whether a scale of this shape has several values along other axes than the output channels'.
+    pub fn is_inside(&self, scale: &[usize]) -> bool {
+        of_scale(scale, self.outputs).is_some()
+    }
+
+    /// The class of a product with this weight and INT8 activations, or why it is none of INT8; and
+    /// its class with activations in float.
+    ///
+    /// An INT8 operand's scale must leave the sum over inputs: one for the tensor or for each output
+    /// channel, and no zero point (a zero point of weights adds a term for every activation; hardware
+    /// has no stream for it). Source: coremltools' guide, opt-joint-compression and
+    /// opt-quantization-overview; sbryngelson/ane-guide ch. 25 for zero points.
+    pub(super) fn class(&self) -> (Result<Class, Reason>, Class) {
+        of_storage(&self.weight.storage, self.outputs)
+    }
 }
 
 fn of_storage(storage: &Storage, out: usize) -> (Result<Class, Reason>, Class) {
@@ -53,18 +90,18 @@ fn of_scale(shape: &[usize], out: usize) -> Option<Reason> {
     })
 }
 
-/// The parameter that is a stored weight in this type of operation, and the one that is the
-/// activation beside it.
-pub(super) fn operands(operation: &Operation) -> [&'static str; 2] {
-    match operation.row.name {
-        "matmul" => ["y", "x"],
-        "einsum" => ["values", "values"],
-        _ => ["weight", "x"],
+/// The parameters that may be a stored weight in this type of product, the usual one first.
+fn operands(kind: &str) -> Option<Vec<&'static str>> {
+    match kind {
+        "linear" | "conv" | "conv_transpose" => Some(vec!["weight", "x"]),
+        "matmul" => Some(vec!["y", "x"]),
+        "einsum" => Some(vec!["values"]),
+        _ => None,
     }
 }
 
 /// The axis of a weight's output channels, where `param` is bound to it.
-pub(super) fn output_axis(kind: &str, param: &str, rank: usize, transposed: bool) -> usize {
+fn output_axis(kind: &str, param: &str, rank: usize, transposed: bool) -> usize {
     let [rows, columns] = [rank.saturating_sub(2), rank.saturating_sub(1)];
     match (kind, param) {
         ("conv_transpose", _) => 1,

@@ -7,6 +7,8 @@ use super::golden;
 use super::output::Transaction;
 use super::provenance;
 use super::sink::{Content, Sink};
+use crate::advice::{Effect, Topic, advise};
+use crate::chips::forecast::Load;
 use crate::formats::mlpackage::{
     MANIFEST_PATH, MODEL_PATH, Manifest, WEIGHT_BIN_PATH, WEIGHTS_PATH,
 };
@@ -16,7 +18,7 @@ use crate::int8_path::{FunctionPath, InPackage};
 use crate::model::decoder::Chunk;
 use crate::model::parameters::Parameter;
 use crate::model::{self, Layer, Whole, layer_package};
-use crate::plan::{Options, Output, Plan};
+use crate::plan::{Options, Output, Plan, Unit};
 use crate::quantize::Params;
 use crate::report::InputFile;
 use crate::report::provenance::{SOURCES, sources_text};
@@ -103,12 +105,7 @@ pub(super) fn add(
                 stem
             }
         };
-        let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
-        let paths = FunctionPath::of_program(&program, &fixed);
-        plan.int8_path.push(InPackage {
-            package: format!("{stem}.{ENDING}"),
-            functions: paths.iter().map(FunctionPath::summary).collect(),
-        });
+        look_at(plan, &stem, &program, matches!(subject, Subject::Whole(_)));
         add_program(files, &stem, plan, &places, &program)?;
         if let Some(program) = recorded.next() {
             let golden = golden::add(files, &stem, plan, program)?;
@@ -125,6 +122,29 @@ pub(super) fn add(
         );
     }
     Ok(())
+}
+
+/// Enters into the plan what a program shows of itself without its weights: its INT8 path, and what is
+/// known to go wrong with such programs. What other units would do in the Neural Engine's place is
+/// said of models that are for it.
+fn look_at(plan: &mut Plan, stem: &str, program: &Program, whole: bool) {
+    let fixed = |function: &Function| specialize(function, &Shapes::new()).ok();
+    let paths = FunctionPath::of_program(program, &fixed);
+    for (name, load) in Load::of_program(program, &fixed) {
+        let before = plan.loads.remove(&name).unwrap_or_default();
+        plan.loads.insert(name, before.and(load));
+    }
+    plan.int8_path.push(InPackage {
+        package: format!("{stem}.{ENDING}"),
+        functions: paths.iter().map(FunctionPath::summary).collect(),
+    });
+    let mildest = match plan.options.model.unit {
+        Unit::Ane if whole => Effect::Placement,
+        Unit::Ane | Unit::Gpu | Unit::Cpu => Effect::Fails,
+    };
+    let mut remarks = advise(Topic::Threads, program, plan.options.target, None, &fixed, true);
+    remarks.retain(|remark| remark.effect <= mildest && !plan.remarks.contains(remark));
+    plan.remarks.append(&mut remarks);
 }
 
 /// What a package is to hold, its weights stored as planned and still to come; `places` are the tensors

@@ -26,6 +26,7 @@ pub(super) fn report(plan: &Plan, inputs: Vec<InputFile>, outcomes: Vec<Outcome>
         outputs: outputs.collect(),
         tensors: plan.tensors.iter().zip(outcomes).map(|(t, o)| tensor(t, o)).collect(),
         int8_path: plan.int8_path.clone(),
+        remarks: plan.remarks.clone(),
         warnings,
     })
 }

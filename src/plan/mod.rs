@@ -27,6 +27,8 @@ pub use rules::{Rule, pattern_of_names};
 pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;
+use crate::advice::Remark;
+use crate::chips::forecast::Load;
 use crate::graph::Role;
 use crate::graph::weight::Storage;
 use crate::int8_path::InPackage;
@@ -34,6 +36,7 @@ use crate::scheme::{Float, Scheme};
 use crate::smooth::Step;
 use crate::tensor::FloatType;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What a header says of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,12 @@ pub struct Plan {
     /// Which multiplications of each package run in INT8; filled with the outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub int8_path: Vec<InPackage>,
+    /// What a call of each function reads and multiplies, by its name; of the chunks of a model together.
+    #[serde(skip)]
+    pub loads: BTreeMap<String, Load>,
+    /// What is known to go wrong with such packages; filled with the outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// What the user should know: rules that matched nothing, layers that were left out, ...
     pub warnings: Vec<String>,
     /// The options that this plan follows.
@@ -180,6 +189,8 @@ impl Plan {
             model: None,
             smoothing: vec![],
             int8_path: vec![],
+            loads: BTreeMap::new(),
+            remarks: vec![],
             warnings,
             options: options.clone(),
         })

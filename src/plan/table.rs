@@ -1,6 +1,7 @@
 //! The plan as people read it: `--dry-run`.
 
 use super::{Plan, PlannedTensor};
+use crate::advice::in_short;
 use crate::scheme::Scheme;
 use crate::text::{Column, Left, Table, exact_size, grouped, left, printable, shape, size};
 use std::fmt::Write;
@@ -49,6 +50,7 @@ impl Plan {
         }
         out.push_str(&self.totals(width));
         self.int8_path.iter().for_each(|package| out.push_str(&package.to_text(width)));
+        out.push_str(&in_short(&self.remarks, width));
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
         }

@@ -27,6 +27,7 @@ pub use provenance::Provenance;
 pub use read::locate;
 pub use validation::Validation;
 
+use crate::advice::Remark;
 use crate::int8_path::InPackage;
 use crate::metrics::{self, Stats};
 use crate::scheme::{Linear, LinearBits, Scheme};
@@ -58,6 +59,9 @@ pub struct Report {
     /// Which multiplications of each package run in INT8, and where INT8 ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub int8_path: Vec<InPackage>,
+    /// What is known to go wrong with such packages, each with its source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The tensors, in the order of the plan.
@@ -235,6 +239,8 @@ pub struct Parts {
     pub tensors: Vec<TensorReport>,
     /// The INT8 path of each package.
     pub int8_path: Vec<InPackage>,
+    /// What is known to go wrong.
+    pub remarks: Vec<Remark>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -243,7 +249,7 @@ impl Report {
     /// The report of this version of the program.
     pub fn new(parts: Parts) -> Self {
         let totals = Totals::of(&parts.tensors, &parts.outputs);
-        let Parts { options, inputs, outputs, tensors, int8_path, warnings } = parts;
+        let Parts { options, inputs, outputs, tensors, int8_path, remarks, warnings } = parts;
         Self {
             form: FORM,
             tool: env!("CARGO_PKG_NAME").into(),
@@ -253,6 +259,7 @@ impl Report {
             outputs,
             totals,
             int8_path,
+            remarks,
             warnings,
             tensors,
         }

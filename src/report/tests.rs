@@ -1,4 +1,5 @@
 use super::*;
+use crate::advice::{Confidence, Effect};
 use crate::int8_path::{ByClass, Folded, Shares, Summary};
 use proptest::prelude::*;
 
@@ -66,6 +67,20 @@ fn path() -> InPackage {
     InPackage { package: "m.mlpackage".into(), functions: vec![function] }
 }
 
+/// What is known to go wrong with blocks.
+fn remark(at: &str, times: usize) -> Remark {
+    Remark {
+        rule: "per-block".into(),
+        effect: Effect::Wrong,
+        at: at.into(),
+        times,
+        about: "codes with a scale for each block".into(),
+        remedy: "one scale a channel would do".into(),
+        source: "https://example.com/1".into(),
+        confidence: Confidence::Reported,
+    }
+}
+
 fn report() -> Report {
     let mut norm = tensor("norm", Some("float16"), None);
     norm.notes = vec!["left in float16: rank 1: codes need rows and columns".into()];
@@ -92,6 +107,7 @@ fn report() -> Report {
             tensor("ids", None, None),
         ],
         int8_path: vec![path()],
+        remarks: vec![remark("layers_*_up", 6), remark("lm_head", 1)],
         warnings: vec!["--rule 'x=float16' matches no tensor".into()],
     })
 }
@@ -113,6 +129,7 @@ fn the_table_is_worst_first_and_says_why_a_tensor_was_left() {
     SQNR of all quantized weights: 41.31 dB
     metal: m.metal/weights.safetensors, 64.0 KiB (65,536 bytes)
     INT8 path of main: 96.0 % of MACs (W8A8 96.0 %, float 4.0 %); float at layers_*_softmax (softmax, 6 times), �[2J (norm)
+    remark: layers_*_up and others, 7 places: per-block: codes with a scale for each block; one scale a channel would do (reported: https://example.com/1)
     warning: --rule 'x=float16' matches no tensor
     "#);
     let narrow = report().to_text(Some(80));
@@ -248,8 +265,8 @@ fn a_broken_report_is_refused_with_its_place() {
     report.json, line 1, column 11: not a report: missing field `tool`; run quantize again to make a new one
     report.json, line 1, column 5: not a report: trailing characters; run quantize again to make a new one
     report.json, tensor `l0.weight`: its histogram has 63 bins, not 64; run quantize again to make a new one
-    report.json, line 101, column 20: not a report: invalid value: integer `-1`, expected u64; run quantize again to make a new one
-    report.json, line 303, column 27: not a report: no index type has 5 bits; use palette-6 (or palette-4); run quantize again to make a new one
+    report.json, line 123, column 20: not a report: invalid value: integer `-1`, expected u64; run quantize again to make a new one
+    report.json, line 325, column 27: not a report: no index type has 5 bits; use palette-6 (or palette-4); run quantize again to make a new one
     ");
 }
 

@@ -1,6 +1,7 @@
 //! Reports as people read them, and as spreadsheets do.
 
 use super::{ClipCurve, ErrorReport, Histogram, Report, TensorReport};
+use crate::advice::in_short;
 use crate::scheme::Scheme;
 use crate::text::{
     Column, Left, Table, bars, curve, exact_size, grouped, left, printable, shape, size,
@@ -30,6 +31,7 @@ impl Report {
         out.push('\n');
         out.push_str(&self.totals_text());
         self.int8_path.iter().for_each(|package| out.push_str(&package.to_text(width)));
+        out.push_str(&in_short(&self.remarks, width));
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {}", printable(warning));
         }

@@ -52,3 +52,104 @@ fn a_checkpoint_has_no_path_and_the_flags_of_reports_none_to_show() {
         assert!(got.err.contains(said), "{words:?}: {}", got.err);
     }
 }
+
+#[test]
+fn what_is_known_to_go_wrong_is_told_once_by_a_conversion_and_in_full_by_inspect() {
+    let bench = Bench::new();
+    let scheme = ["--scheme", "linear-int8,block:8", "--min-elements", "1"];
+    let said =
+        bench.run(&[&[&tiny("llama"), "-o", "q", "--to", "mlpackage"], &scheme[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let told = said.out.lines().filter(|line| line.starts_with("remark: ")).collect::<Vec<_>>();
+    let blocks = told.iter().filter(|line| line.contains("per-block")).collect::<Vec<_>>();
+    assert_eq!(blocks.len(), 1, "{told:?}");
+    assert!(blocks[0].contains("github.com/apple/coreai-models/issues/279"), "{}", blocks[0]);
+    // A model for the GPU is told what goes wrong, not where else it would run.
+    assert!(told.iter().all(|line| !line.contains("wide-state-update")), "{told:?}");
+    let report = bench.json(&["inspect", "q"]);
+    let kept = report["remarks"].as_array().unwrap();
+    assert!(kept.iter().any(|remark| remark["rule"] == "per-block" && remark["times"] == 3));
+    let document = bench.json(&["inspect", "q", "--int8-path"]);
+    let package = &document["packages"][0];
+    let rules = |key: &str| {
+        let all = package[key].as_array().unwrap().iter();
+        all.map(|remark| remark["rule"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(rules("remarks").contains(&"wide-state-update".into()), "{:?}", rules("remarks"));
+    assert!(rules("shapes").contains(&"channels-16".into()), "{:?}", rules("shapes"));
+    assert!(package["forecast"].is_null(), "no chip was named");
+    // One scale a channel has a good name.
+    let said = bench.run(&[&tiny("llama"), "-o", "p", "--to", "mlpackage"]);
+    assert!(!said.out.contains("per-block"), "{}", said.out);
+}
+
+#[test]
+fn a_model_for_the_neural_engine_is_told_what_would_leave_it() {
+    let bench = Bench::new();
+    let words = ["-o", "q", "--to", "mlpackage", "--unit", "ane", "--scheme", "linear-int4"];
+    let said = bench.run(&[&[&tiny("llama")[..]], &words[..], &["--min-elements", "1"]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains(": int4: "), "{}", said.out);
+    assert!(said.out.contains("coreai-models/issues/205"), "{}", said.out);
+    let gpu =
+        bench.run(&[&tiny("llama"), "-o", "p", "--scheme", "linear-int4", "--min-elements", "1"]);
+    assert!(!gpu.out.contains(": int4: "), "{}", gpu.out);
+}
+
+#[test]
+fn a_chip_has_its_own_limits_and_a_forecast() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&[&tiny("llama"), "-o", "q", "--to", "mlpackage"]).code, 0);
+    let document = bench.json(&["inspect", "q", "--chip", "m5 pro"]);
+    let forecast = &document["packages"][0]["forecast"];
+    assert_eq!(forecast["chip"]["name"], "M5 Pro");
+    assert!(forecast["about"].as_str().unwrap().contains("nothing was measured"));
+    let calls = forecast["calls"].as_array().unwrap();
+    let of = |name: &str| calls.iter().find(|call| call["function"] == name).unwrap();
+    assert_eq!((&of("decode")["tokens"], &of("prefill")["tokens"]), (&1.into(), &64.into()));
+    assert_eq!(of("decode")["gpu"]["bound"], "bandwidth");
+    // The roofline by hand: bytes over 229.7 GB/s, where bytes decide throughout.
+    let [bytes, seconds] =
+        ["bytes", "seconds"].map(|key| of("decode")["gpu"][key].as_f64().unwrap());
+    assert!((seconds * 229.7e9 / bytes - 1.0).abs() < 0.05, "{seconds} {bytes}");
+    let said = bench.run(&["inspect", "q", "--chip", "M5 Pro"]);
+    assert!(said.out.contains("M5 Pro: predicted from bytes and operations"), "{}", said.out);
+    for (words, code, why) in [
+        (vec!["inspect", "q", "--chip", "M5 Por"], 2, "did you mean M5 Pro?"),
+        (vec!["inspect", "q", "--chip", "M4", "--model"], 2, "cannot be used with"),
+        (vec!["inspect", "q", "--chip", "M4", "--min-sqnr", "3"], 2, "--chip shows"),
+        (vec!["plan", "--chip", "M4", "none"], 3, "there is no such file"),
+        (vec!["plan", "q"], 2, "--chip"),
+    ] {
+        let got = bench.run(&words);
+        assert_eq!(got.code, code, "{words:?}: {}", got.err);
+        assert!(got.err.contains(why), "{words:?}: {}", got.err);
+    }
+}
+
+#[test]
+fn a_plan_compares_schemes_by_what_a_chip_reads_and_multiplies() {
+    let bench = Bench::new();
+    let document = bench.json(&["plan", "--chip", "M1", &tiny("llama")]);
+    let calls = document["calls"].as_array().unwrap();
+    let seconds = |scheme: &str, activations: &str, unit: &str| {
+        let call = calls.iter().find(|call| {
+            call["function"] == "decode"
+                && call["scheme"] == scheme
+                && call["activations"] == activations
+        });
+        call.unwrap_or_else(|| panic!("{scheme} {activations}"))[unit]["seconds"].as_f64().unwrap()
+    };
+    let plain = |scheme| seconds(scheme, "as-they-are", "gpu");
+    assert!(plain("float16") > plain("linear-int8"));
+    assert!(plain("linear-int8") > plain("palette-4,group:16"));
+    assert!(seconds("linear-int8", "int8", "gpu") <= plain("linear-int8"));
+    assert_eq!(seconds("linear-int8", "as-they-are", "ane"), 0.23e-3, "the call's own cost");
+    // Only what was asked for, and nothing is written.
+    let words = ["plan", "--chip", "M1", "--scheme", "palette-6", &tiny("bert")];
+    let document = bench.json(&words);
+    let calls = document["calls"].as_array().unwrap();
+    assert!(calls.iter().all(|call| call["scheme"] == "palette-6" && call["function"] == "main"));
+    assert_eq!(calls.len(), 1);
+    assert!(!bench.path("bert-palette-6").exists());
+}
