@@ -81,16 +81,6 @@ impl Closeness {
         (self.product / (self.signal.sqrt() * self.decoded.sqrt())).clamp(-1.0, 1.0)
     }
 
-    /// `√(Σ(x − y)² / Σx²)`: 0 where nothing differs, infinity where a pair is broken or x is zero and y
-    /// is not.
-    pub fn rms(&self) -> f64 {
-        match self.noise {
-            _ if self.broken > 0 => f64::INFINITY,
-            0.0 => 0.0,
-            noise => (noise / self.signal).sqrt(),
-        }
-    }
-
     /// `max |x − y| / max |x|`: 0 where nothing differs, infinity where a pair is broken or x is zero
     /// and y is not.
     pub fn relative(&self) -> f64 {
@@ -117,7 +107,6 @@ mod tests {
         let dot = 3.0 * 3.5 + 16.0 + 12.0 * 11.5;
         assert!((c.cosine() - dot / (169.0f64 * c.decoded).sqrt()).abs() < 1e-15);
         assert_eq!(c.relative(), 0.5 / 12.0);
-        assert_eq!(c.rms(), (c.noise / c.signal).sqrt());
         assert_eq!(Closeness::of(&[1.0], &[1.0, 2.0]), None);
     }
 

@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::agreement;
+use super::codes;
 use super::finite::not_finite;
 use super::golden::{Golden, recorded, retyped};
 use super::layers::{Layer, numbers};
@@ -70,7 +71,7 @@ impl Check<'_> {
         self.compare_outputs(&expected, &runs, found);
         self.find_not_finite(&expected, &runs, found);
         if self.options.mode == Mode::F32 {
-            found.agreement.extend(agreement::checks(self.name, self.function, &runs));
+            self.compare_backends(&runs, found)?;
         }
         self.compare_checkpoints(&mut layers)?;
         let overflows = runs.iter().find(|(engine, _)| **engine == Engine::Reference);
@@ -199,6 +200,29 @@ impl Check<'_> {
             }
             found.outputs.extend(compared.finish(self.name, name));
         }
+    }
+
+    /// The backends beside each other; where activations become codes, from the reference's.
+    fn compare_backends(&self, runs: &[(&Engine, Ran)], found: &mut Validation) -> Result<()> {
+        let own = agreement::checks(self.name, self.function, runs);
+        let other = runs.iter().find(|(engine, _)| **engine != Engine::Reference);
+        let (true, true, Some((other, _))) =
+            (own.len() > 0, codes::has_codes(self.function), other)
+        else {
+            found.agreement.extend(own);
+            return Ok(());
+        };
+        let followed = codes::follow(self.function, self.inputs)?;
+        let backend = other.backend(Mode::F32);
+        let (ran, check) = followed.beside(self.name, self.function, &*backend)?;
+        let fed = [(&Engine::Reference, followed.ran), (*other, ran)];
+        let mut checks = agreement::checks(self.name, self.function, &fed);
+        for (check, own) in checks.iter_mut().zip(own) {
+            check.own_codes = Some(own.relative);
+        }
+        found.agreement.extend(checks);
+        found.codes.push(check);
+        Ok(())
     }
 
     /// Outputs that are no longer finite, on the first backend where they are not.

@@ -17,6 +17,7 @@
 //! | `layers` | one layer beside its counterpart |
 //! | `outputs` | outputs beside the source's, and which of them are distributions |
 //! | `agreement` | backends beside each other |
+//! | `codes` | codes of activations beside the reference's, edge by edge |
 //! | `finite` | outputs that are NaN or infinite, where the source's are not |
 //! | `names` | names of weights without what converters append |
 //! | [`golden`] | recorded inputs and outputs that travel with a package |
@@ -27,6 +28,7 @@
 
 mod agreement;
 mod chunks;
+mod codes;
 mod finite;
 mod function;
 pub mod golden;
@@ -36,6 +38,8 @@ mod outputs;
 mod probe;
 mod source;
 mod speed;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(crate) use source::widened;

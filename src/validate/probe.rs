@@ -1,6 +1,7 @@
 //! What this machine does at the best, measured in the same process: the yardstick of every rate.
 
 use crate::report::validation::Probe;
+use crate::runtime::cpu::matrix::{Kernel, probe as peak};
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -15,19 +16,20 @@ const SIDE: usize = 192;
 /// How long each of the two works.
 const TIME: Duration = Duration::from_millis(400);
 
-/// Reads memory and multiplies matrices on all threads, each for less than half a second, and keeps the
-/// best round.
+/// Reads memory and multiplies on all threads, each for less than half a second, and keeps the best round.
 ///
 /// - Reading: the sum of 256 MiB of 64-bit words, a share for each thread.
 /// - Arithmetic: on each thread, products of f32 matrices that lie in its cache, by ndarray's kernel
 ///   (AVX2 with FMA where there is such). That is a matrix product's rate, a little below the peak
 ///   of the multiply-add unit.
+/// - Integers: dot products of INT8 in registers, the peak of the instructions that products of codes use.
 pub(super) fn probe() -> Probe {
     let threads = rayon::current_num_threads();
     Probe {
         threads: threads as u64,
         gb_per_second: read_rate(),
         gmac_per_second: mac_rate(threads),
+        int8_gmac_per_second: dot_rate(),
     }
 }
 
@@ -66,6 +68,12 @@ fn mac_rate(threads: usize) -> f64 {
         });
     };
     (SIDE * SIDE * SIDE * PRODUCTS * threads) as f64 / best(multiply) / 1e9
+}
+
+fn dot_rate() -> f64 {
+    const ROUNDS: usize = 8;
+    let kernel = Kernel::detect();
+    (0..ROUNDS).map(|_| peak::dot_products(kernel)).fold(0.0, f64::max) / 1e9
 }
 
 /// The least seconds of a round, after one to warm up.

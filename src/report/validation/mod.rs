@@ -3,12 +3,15 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`Validation`] | the values, as they stand in the file |
+//! | [`CodesCheck`] | codes of activations, and how they are counted |
 //! | `gate` | thresholds → failures |
 //! | `text` | the tables |
 
+mod codes;
 mod gate;
 mod text;
 
+pub use codes::CodesCheck;
 pub use gate::Limits;
 
 use super::finite;
@@ -51,6 +54,9 @@ pub struct Validation {
     pub not_finite: Vec<NotFinite>,
     /// Outputs of one backend beside those of another.
     pub agreement: Vec<AgreementCheck>,
+    /// Codes of activations, of one backend beside the reference's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<CodesCheck>,
     /// A text through both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextCheck>,
@@ -185,12 +191,13 @@ pub struct AgreementCheck {
     /// Elements that were compared, over all steps.
     #[serde(default)]
     pub elements: u64,
-    /// max |x − y| / max |x|; `null`: broken.
+    /// max |x − y| / max |x|; `null`: broken. Where activations become codes on the way, both go on from the
+    /// reference's codes.
     #[serde(with = "finite")]
     pub relative: f64,
-    /// √(Σ(x − y)² / Σx²), where activations become codes on the way.
+    /// The same where each goes on from its own codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rms: Option<f64>,
+    pub own_codes: Option<f64>,
 }
 
 /// A text through the quantized model and its source.
@@ -278,6 +285,10 @@ pub struct Probe {
     pub gb_per_second: f64,
     /// Billions of f32 multiply-adds a second, in products of matrices that lie in the cache.
     pub gmac_per_second: f64,
+    /// Billions of INT8 multiply-adds a second, of the dot product instructions alone; 0 in documents that do
+    /// not say.
+    #[serde(default)]
+    pub int8_gmac_per_second: f64,
 }
 
 impl Figures {
@@ -340,6 +351,7 @@ impl Validation {
             outputs: vec![],
             not_finite: vec![],
             agreement: vec![],
+            codes: vec![],
             text: None,
             speed: vec![],
             probe: None,

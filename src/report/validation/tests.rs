@@ -37,7 +37,7 @@ fn validation() -> Validation {
         between: ["reference".into(), "cpu".into()],
         elements: 1024,
         relative: 3e-7,
-        rms: None,
+        own_codes: None,
     }];
     v.speed = vec![Speed {
         function: "main".into(),
@@ -55,7 +55,12 @@ fn validation() -> Validation {
         gmac_per_second: 2.0,
         held_bytes: 0,
     }];
-    v.probe = Some(Probe { threads: 2, gb_per_second: 21.0, gmac_per_second: 80.0 });
+    v.probe = Some(Probe {
+        threads: 2,
+        gb_per_second: 21.0,
+        gmac_per_second: 80.0,
+        int8_gmac_per_second: 400.0,
+    });
     v.peak_memory_bytes = Some(12 << 20);
     v.unproven = vec!["nothing ran on a device".into()];
     v
@@ -94,7 +99,7 @@ fn people_read_the_worst_first_and_the_verdict_last() {
     function  cpu ms       p5 … p95  per second    moved   GB/s  of probe  GMAC/s  of probe
     main       1.500  1.250 … 2.000  2000 items  3.0 MiB  2.100      10 %   2.000       2 %
     median of runs on cpu
-    probe, in this process: 21.00 GB/s read, 80.00 GMAC/s in f32, 2 threads
+    probe, in this process: 21.00 GB/s read, 80.00 GMAC/s in f32, 400.0 in INT8, 2 threads
     peak memory, the probe's aside: 12.0 MiB (12,582,912 bytes)
 
     not proven: nothing ran on a device
@@ -161,20 +166,20 @@ fn limits_name_what_misses_them() {
     );
     assert_eq!(failed(none, |v| v.agreement[0].relative = 3e-5), "");
     assert!(failed(none, |v| v.agreement[0].relative = 3.1e-5).contains("differ by 3.1e-5"));
-    fn codes(v: &mut Validation, relative: f64, rms: f64) {
-        (v.agreement[0].relative, v.agreement[0].rms) = (relative, Some(rms));
+    fn codes(v: &mut Validation, differ: u64, most: u64, beyond_tie: f64) {
+        let new = CodesCheck::new("main", ["reference", "cpu"]);
+        let (edges, codes, worst) = (2, 4096, "x_codes".into());
+        v.codes = vec![CodesCheck { edges, codes, differ, most, beyond_tie, worst, ..new }];
     }
-    assert_eq!(failed(none, |v| codes(v, 0.01, 1.0 / 256.0)), "", "codes at ties");
-    assert!(
-        failed(none, |v| codes(v, 0.01, 0.0041)).contains("differ by 4.1e-3 in root mean square")
-    );
-    assert!(failed(none, |v| codes(v, f64::INFINITY, 0.0)).contains("without measure"));
+    assert_eq!(failed(none, |v| codes(v, 12, 1, 1.0 / 256.0)), "", "codes at ties");
     let told = [
         failed(Limits { min_cosine: Some(0.999), ..none }, |_| ()),
         failed(Limits { max_kl: Some(0.01), ..none }, |_| ()),
         failed(Limits { max_kl: Some(0.01), ..none }, |v| v.outputs[0].classes = None),
         failed(none, |v| v.agreement[0].relative = 0.01),
         failed(none, |v| v.agreement[0].relative = f64::INFINITY),
+        failed(none, |v| codes(v, 1234, 3, 0.0040)),
+        failed(none, |v| codes(v, 1, 1, f64::INFINITY)),
         failed(none, |v| v.outputs[0].figures.broken = 3),
         failed(none, |v| {
             v.outputs[0].figures.broken = 3;
@@ -197,6 +202,8 @@ fn limits_name_what_misses_them() {
     --max-kl: no output is a distribution over classes; name one with --logits
     output logits of main: reference and cpu differ by 1.0e-2 of the largest element
     output logits of main: reference and cpu differ without measure: elements are finite, or not 0, on one side only
+    INT8 activations of main: 1,234 of 4,096 codes of 2 edges differ on reference and cpu, by 3 at most, 4.0e-3 of a step beyond a tie (`x_codes`)
+    INT8 activations of main: reference and cpu give other codes, `x_codes`
     output logits of main: 3 elements are finite on one side only
     output logits of main: 3 of 40 elements are not finite on cpu, the first inf at [0, 7]
     output logits of main: 1 of 40 elements is not finite on cpu, the first inf at [0, 7] of step 2; --against SOURCE tells whether the source's are

@@ -196,17 +196,20 @@ impl Validation {
                 printable(&worst.function)
             ),
         };
-        let rms = self.agreement.iter().filter_map(|check| check.rms).reduce(f64::max);
-        let by = match rms.filter(|_| worst.relative.is_finite() && worst.relative > 0.0) {
-            Some(rms) => format!("{by}, by {rms:.1e} in root mean square: INT8 codes at ties"),
-            None => by,
-        };
         let compared = match self.agreement.len() {
             1 => "one output".into(),
             n => format!("{n} outputs"),
         };
         let elements = grouped(self.agreement.iter().map(|check| check.elements).sum());
-        format!("{one} and {other} {by}; {compared}, {elements} elements\n")
+        let mut out = format!("{one} and {other} {by}; {compared}, {elements} elements\n");
+        let own = self.agreement.iter().filter_map(|check| check.own_codes).reduce(f64::max);
+        if let Some(own) = own.filter(|own| *own > 0.0) {
+            out.pop();
+            let _ =
+                writeln!(out, ", both from the same INT8 codes; from its own each, by {own:.1e}");
+        }
+        self.codes.iter().for_each(|check| _ = writeln!(out, "{check}"));
+        out
     }
 
     fn overflow_text(&self) -> String {
@@ -308,9 +311,10 @@ impl Validation {
         if let Some(probe) = &self.probe {
             let _ = writeln!(
                 out,
-                "probe, in this process: {} GB/s read, {} GMAC/s in f32, {} threads",
+                "probe, in this process: {} GB/s read, {} GMAC/s in f32, {} in INT8, {} threads",
                 figure(probe.gb_per_second),
                 figure(probe.gmac_per_second),
+                figure(probe.int8_gmac_per_second),
                 probe.threads,
             );
         }

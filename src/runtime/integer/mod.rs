@@ -24,8 +24,13 @@
 //!   within u · (3|p| + |b| + 3|t|) of each other (and u · 2|p| more where a sum passes 2²⁴ or a scale
 //!   is no FP16 number). So codes differ only where t lies as near as that to a tie, and never by more
 //!   than one while that is below ½, that is for |p| below 2²⁰ steps. For results that fill the range
-//!   this is one code in 10⁴ to 10⁵.
+//!   this is one code in 10⁴ to 10⁵; of all-MiniLM-L6-v2, where p is small, one in 10⁶.
 //! - **A function in the stage** (GELU, …) adds the error of its f32 form, 5·10⁻⁷ of the result.
+//!
+//! One such code is a whole step, which deep networks magnify: in all-MiniLM-L6-v2 one code in the fifth
+//! of six layers moved a sentence's vector by 0.7 % of its largest element, two from the second layer on by
+//! 7 %. That is the network's, not a backend's: `quantize validate` compares codes edge by edge, each fed
+//! with the reference's codes.
 
 mod stage;
 #[cfg(test)]
