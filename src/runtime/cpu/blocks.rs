@@ -4,8 +4,9 @@
 //! Work is shared on threads of a pool only. A run whose every step is small ([`is_worth`]) stays on
 //! its caller's thread and outside the pool, where nothing here wakes another one.
 
-use super::matrix;
+use super::matrix::{self, Kernel};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// Elements that a step reads and writes below which a second thread costs more than it brings: some
 /// 20 µs of one core, where waking a thread takes 5 to 10.
@@ -49,8 +50,13 @@ pub(super) fn rows<T: Send>(
     });
 }
 
-/// Runs a short piece of work with the vector instructions that this processor has.
+/// Runs a piece of plain code with the vector instructions that this processor has.
+///
+/// Only what is inlined into it is compiled for them: a closure needs `#[inline(always)]`, for it stands
+/// here once for each kind of processor, and that is what the compiler inlines of itself only where it is
+/// short.
 #[inline(always)]
 pub(super) fn simd<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+    static KERNEL: OnceLock<Kernel> = OnceLock::new();
+    KERNEL.get_or_init(Kernel::detect).plain(work)
 }

@@ -65,11 +65,12 @@ pub(super) fn multiply<P: Panels>(
         padded[cols..].fill(0.0);
         let x = padded.as_chunks().0;
         jobs::share(panels, threads, 0, rest, |panel, _| {
-            let sums = kernel.run(One { weights, panel, x });
+            let mut sums = kernel.run(One { weights, panel, x });
+            add(&mut sums, &sink.bias(panel));
             // SAFETY: each panel is one job's.
             #[allow(unsafe_code)]
             unsafe {
-                sink.put(0, panel, &sums)
+                sink.put(0, panel, &[sums])
             }
         });
     } else if m > 1 {
@@ -142,15 +143,25 @@ impl<P: Panels> Work for Strip<'_, P> {
             let w = [&first[..to - from], &second[..to - from]];
             tiles::each(m, S::TILE, &mut Tiles { s, w, x, cols, from, sums: &mut *sums });
         }
-        for (i, sums) in sums.iter().enumerate() {
-            for (panel, sums) in pair.clone().zip(sums) {
+        for (p, panel) in pair.enumerate() {
+            let bias = sink.bias(panel);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let sums = &mut sums[p];
+                add(sums, &bias);
                 // SAFETY: each strip is one job's.
                 #[allow(unsafe_code)]
                 unsafe {
-                    sink.put(i, panel, sums)
+                    sink.put(i, panel, std::slice::from_ref(sums))
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32; ROWS], bias: &[f32; ROWS]) {
+    for (sum, bias) in sums.iter_mut().zip(bias) {
+        *sum += bias;
     }
 }
 

@@ -62,12 +62,14 @@ impl End for ToNumbers<'_> {
         let s = d.simd();
         let scale = self.coded.scales(s, panel, 0).unwrap_or(s.splat(1.0));
         let scale = s.mul(scale, s.splat(self.scale));
-        for (i, sums) in (first..).zip(sums) {
-            let mut values = [0.0; ROWS];
-            s.put(s.mul(s.number(s.load(bytemuck::cast_ref(sums))), scale), &mut values);
-            // SAFETY: the caller's promise.
-            unsafe { self.sink.put(i, panel, &values) }
+        let bias = s.get(&self.sink.bias(panel));
+        let mut rows = [[0.0; ROWS]; M];
+        for (row, sums) in rows.iter_mut().zip(sums) {
+            let number = s.mul(s.number(s.load(bytemuck::cast_ref(sums))), scale);
+            s.put(s.add(number, bias), row);
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.sink.put(first, panel, &rows) }
     }
 }
 

@@ -86,19 +86,26 @@ impl<'a> Biased<'a> {
         Self { sink: Sink::new(out, shape), bias }
     }
 
-    /// Writes a panel of one row, plus the bias.
+    /// The biases of a panel; 0 where there is none.
+    #[inline(always)]
+    pub(super) fn bias(&self, panel: usize) -> [f32; ROWS] {
+        let biases = self.bias.and_then(|bias| bias.get(panel * ROWS..)).unwrap_or_default();
+        let mut padded = [0.0; ROWS];
+        match biases.first_chunk() {
+            Some(biases) => padded = *biases,
+            None => padded[..biases.len()].copy_from_slice(biases),
+        }
+        padded
+    }
+
+    /// Writes a panel of the rows from `first` on, which hold the bias already.
     ///
     /// # Safety
     /// As [`Sink::put`].
     #[inline(always)]
-    pub(super) unsafe fn put(&self, i: usize, panel: usize, values: &[f32; ROWS]) {
-        let mut values = *values;
-        let biases = self.bias.and_then(|bias| bias.get(panel * ROWS..));
-        for (value, bias) in values.iter_mut().zip(biases.unwrap_or_default()) {
-            *value += bias;
-        }
+    pub(super) unsafe fn put(&self, first: usize, panel: usize, rows: &[[f32; ROWS]]) {
         // SAFETY: the caller's promise.
-        unsafe { self.sink.put(i, panel, &[values]) }
+        unsafe { self.sink.put(first, panel, rows) }
     }
 }
 

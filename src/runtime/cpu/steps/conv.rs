@@ -232,7 +232,10 @@ fn depthwise(
                     let place = z.zip(height.source(row % height.output, down));
                     let Some((z, y)) = place else { continue };
                     let x = &x[(z * height.input + y) * width.input..][..width.input];
-                    simd(|| add_row(&width, across, weight, x, to));
+                    simd(
+                        #[inline(always)]
+                        || add_row(&width, across, weight, x, to),
+                    );
                 }
             }
         });

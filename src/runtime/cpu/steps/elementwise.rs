@@ -10,7 +10,7 @@ mod function;
 pub(in crate::runtime::cpu) use compile::{build, function, takes};
 
 use super::Io;
-use crate::runtime::cpu::blocks;
+use crate::runtime::cpu::blocks::{self, simd};
 use crate::runtime::cpu::buffers::{Buffers, Kind, Place};
 use crate::runtime::cpu::schedule::CHAIN;
 use crate::runtime::cpu::strided::View;
@@ -25,7 +25,10 @@ const REGISTERS: usize = 32;
 /// Elements below which work is not shared.
 const GRAIN: usize = 32 * BLOCK;
 
-type Registers = [[f32; BLOCK]; REGISTERS];
+/// Registers of programs that need no more.
+const FEW: usize = 16;
+
+type Register = [f32; BLOCK];
 
 /// A value that lies in memory.
 struct Operand {
@@ -59,6 +62,7 @@ enum Instruction {
     },
 }
 
+#[derive(Default)]
 struct Program {
     operands: Vec<Operand>,
     /// Loaded once: operands of one element.
@@ -66,6 +70,8 @@ struct Program {
     code: Vec<Instruction>,
     /// The register of each result.
     results: Vec<usize>,
+    /// How many there are.
+    registers: usize,
 }
 
 /// Where results go.
@@ -80,6 +86,18 @@ enum Out<'a> {
 }
 
 type Outs<'a> = [Out<'a>; CHAIN];
+
+impl Instruction {
+    /// The register that it writes.
+    fn to(&self) -> usize {
+        match *self {
+            Self::Load { to, .. }
+            | Self::Unary { to, .. }
+            | Self::Binary { to, .. }
+            | Self::Select { to, .. } => to,
+        }
+    }
+}
 
 impl Program {
     fn run(&self, io: &mut Io<'_>, len: usize) {
@@ -112,12 +130,20 @@ impl Program {
     }
 
     fn blocks(&self, buffers: &Buffers, outs: &mut Outs<'_>, start: usize, len: usize) {
-        let mut registers: Registers = [[0.0; BLOCK]; REGISTERS];
+        // Most programs need few, and each is filled before it is used.
+        let (mut few, mut all);
+        let registers: &mut [Register] = if self.registers <= FEW {
+            few = [[0.0; BLOCK]; FEW];
+            &mut few
+        } else {
+            all = [[0.0; BLOCK]; REGISTERS];
+            &mut all
+        };
         let (mut done, mut before) = (0, &self.before[..]);
         while done < len {
             let now = BLOCK.min(len - done);
             for instruction in std::mem::take(&mut before).iter().chain(&self.code) {
-                self.step(instruction, buffers, &mut registers, start + done, now);
+                self.step(instruction, buffers, registers, start + done, now);
             }
             for (out, &register) in outs.iter_mut().zip(&self.results) {
                 out.store(done, &registers[register][..now]);
@@ -132,7 +158,7 @@ impl Program {
         &self,
         instruction: &Instruction,
         buffers: &Buffers,
-        registers: &mut Registers,
+        registers: &mut [Register],
         start: usize,
         len: usize,
     ) {
@@ -171,10 +197,10 @@ impl Program {
 
 /// One register to write and others to read.
 fn split<const N: usize>(
-    registers: &mut Registers,
+    registers: &mut [Register],
     to: usize,
     read: [usize; N],
-) -> (&mut [f32; BLOCK], [&[f32; BLOCK]; N]) {
+) -> (&mut Register, [&Register; N]) {
     let (below, rest) = registers.split_at_mut(to);
     let (to, above) = rest.split_first_mut().expect("a register");
     let (below, above) = (&*below, &*above);
@@ -216,7 +242,15 @@ impl Out<'_> {
                 all[at..end].iter_mut().zip(block).for_each(|(to, &x)| *to = x != 0.0);
             }
             Self::Code(all) => {
-                all[at..end].iter_mut().zip(block).for_each(|(to, &x)| *to = x as i8)
+                let all = &mut all[at..end];
+                simd(
+                    #[inline(always)]
+                    || {
+                        // Codes are integers: added to 1.5 · 2²³ they stand in the lowest bits.
+                        let code = |x: f32| (x + 12_582_912.0).to_bits() as i8;
+                        all.iter_mut().zip(block).for_each(|(to, &x)| *to = code(x));
+                    },
+                );
             }
             Self::Nowhere => {}
         }

@@ -116,7 +116,10 @@ fn attention(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Opti
                     if let Some((place, view)) = &mask {
                         mask_row(io.buffers, *place, view, start, row);
                     }
-                    simd(|| softmax_row(row));
+                    simd(
+                        #[inline(always)]
+                        || softmax_row(row),
+                    );
                 }
                 let weights = Matrix { data: scores, strides: [s, 1] };
                 multiply([rows, ev, s], weights, values, to, alone);

@@ -156,15 +156,18 @@ fn reduce(planner: &mut Planner<'_>, node: Node<'_>, reduction: Reduction) -> Fo
         let from = io.buffers.floats(from);
         blocks::rows(io.outputs[0].floats_mut(outer * inner), 1, count, |i, to| {
             let start = i / inner * count * inner + i % inner;
-            simd(|| {
-                to[0] = if inner == 1 {
-                    reduction.over(&from[start..start + count])
-                } else {
-                    let mut row = [0.0; STACK];
-                    gather(from, start, inner, &mut row[..count]);
-                    reduction.over(&row[..count])
-                };
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    to[0] = if inner == 1 {
+                        reduction.over(&from[start..start + count])
+                    } else {
+                        let mut row = [0.0; STACK];
+                        gather(from, start, inner, &mut row[..count]);
+                        reduction.over(&row[..count])
+                    };
+                },
+            );
         });
         Ok(())
     })))
@@ -222,14 +225,20 @@ fn softmax(planner: &mut Planner<'_>, node: Node<'_>) -> Found<Option<Step>> {
             let from = &from[i * plane..(i + 1) * plane];
             if inner == 1 {
                 to.copy_from_slice(from);
-                simd(|| softmax_row(to));
+                simd(
+                    #[inline(always)]
+                    || softmax_row(to),
+                );
                 return;
             }
             let mut row = [0.0; STACK];
             for column in 0..inner {
                 let row = &mut row[..count];
                 gather(from, column, inner, row);
-                simd(|| softmax_row(row));
+                simd(
+                    #[inline(always)]
+                    || softmax_row(row),
+                );
                 let places = to[column..].iter_mut().step_by(inner);
                 places.zip(&*row).for_each(|(to, &x)| *to = x);
             }
@@ -284,22 +293,25 @@ fn norm(planner: &mut Planner<'_>, node: Node<'_>) -> Found<Option<Step>> {
         let [gamma, beta] = [gamma, beta].map(|place| place.map(|place| io.buffers.floats(place)));
         blocks::rows(io.outputs[0].floats_mut(outer * count), count, 4 * count, |i, to| {
             let from = &from[i * count..(i + 1) * count];
-            simd(|| {
-                normalize(norm, from, to);
-                if per_channel {
-                    let of =
-                        |v: Option<&[f32]>, otherwise| v.map_or(otherwise, |v| v[i % channels]);
-                    let (gamma, beta) = (of(gamma, 1.0), of(beta, 0.0));
-                    to.iter_mut().for_each(|x| *x = *x * gamma + beta);
-                    return;
-                }
-                if let Some(gamma) = gamma {
-                    to.iter_mut().zip(gamma).for_each(|(x, gamma)| *x *= gamma);
-                }
-                if let Some(beta) = beta {
-                    to.iter_mut().zip(beta).for_each(|(x, beta)| *x += beta);
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    normalize(norm, from, to);
+                    if per_channel {
+                        let of =
+                            |v: Option<&[f32]>, otherwise| v.map_or(otherwise, |v| v[i % channels]);
+                        let (gamma, beta) = (of(gamma, 1.0), of(beta, 0.0));
+                        to.iter_mut().for_each(|x| *x = *x * gamma + beta);
+                        return;
+                    }
+                    if let Some(gamma) = gamma {
+                        to.iter_mut().zip(gamma).for_each(|(x, gamma)| *x *= gamma);
+                    }
+                    if let Some(beta) = beta {
+                        to.iter_mut().zip(beta).for_each(|(x, beta)| *x += beta);
+                    }
+                },
+            );
         });
         Ok(())
     })))

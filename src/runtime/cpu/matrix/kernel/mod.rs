@@ -69,6 +69,20 @@ pub(super) const PANELS: usize = 2;
 /// Sums of one row of activations with two panels.
 pub(super) type Sums<T> = [[T; ROWS]; PANELS];
 
+/// Code that names no lanes.
+#[cfg(target_arch = "x86_64")]
+struct Plain<F>(F);
+
+#[cfg(target_arch = "x86_64")]
+impl<R, F: FnOnce() -> R> Work for Plain<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> R {
+        (self.0)()
+    }
+}
+
 /// The instructions that products use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(Isa);
@@ -135,6 +149,21 @@ impl Kernel {
             Isa::Neon(_) => "neon",
             #[cfg(target_arch = "aarch64")]
             Isa::NeonDot(..) => "neondot",
+        }
+    }
+
+    /// Runs plain code, compiled for these instructions as far as it is inlined.
+    #[inline(always)]
+    pub(in super::super) fn plain<R>(self, code: impl FnOnce() -> R) -> R {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(avx2) => avx2.run(Plain(code)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(vnni) => vnni.run(Plain(code)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(avx512) => avx512.run(Plain(code)),
+            // Every aarch64 processor has NEON.
+            _ => code(),
         }
     }
 

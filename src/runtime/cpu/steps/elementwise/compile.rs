@@ -184,7 +184,7 @@ pub(in crate::runtime::cpu) fn build(
     let mut compiler = Compiler {
         planner,
         out: &out,
-        program: Program { operands: vec![], before: vec![], code: vec![], results: vec![] },
+        program: Program::default(),
         registers: BTreeMap::new(),
         ones: Vec::new(),
         reads: BTreeMap::new(),
@@ -204,7 +204,9 @@ pub(in crate::runtime::cpu) fn build(
     let results = kept.iter().map(|id| compiler.registers.get(id).copied());
     let results: Option<Vec<_>> = results.collect();
     compiler.program.results = results.ok_or("a chain lacks one of its results")?;
-    let program = compiler.program;
+    let mut program = compiler.program;
+    let written = program.before.iter().chain(&program.code).map(Instruction::to);
+    program.registers = written.max().map_or(0, |last| last + 1);
     let len = out.iter().product();
     if places.iter().any(|place| place.len != len) {
         return Err("results of a chain differ in size".into());

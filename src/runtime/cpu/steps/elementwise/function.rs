@@ -92,12 +92,18 @@ pub(super) enum Binary {
 
 /// f of each element, in vector code of its own.
 fn each(x: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-    simd(|| to.iter_mut().zip(x).for_each(|(to, &x)| *to = f(x)));
+    simd(
+        #[inline(always)]
+        || to.iter_mut().zip(x).for_each(|(to, &x)| *to = f(x)),
+    );
 }
 
 /// f of each pair.
 fn both(x: &[f32], y: &[f32], to: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    simd(|| to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = f(x, y)));
+    simd(
+        #[inline(always)]
+        || to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = f(x, y)),
+    );
 }
 
 /// A flag.
