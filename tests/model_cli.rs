@@ -8,6 +8,8 @@ mod bench;
 mod calibrate;
 #[path = "model_cli/int8_path.rs"]
 mod int8_path;
+#[path = "model_cli/smooth.rs"]
+mod smooth;
 
 use bench::Bench;
 use sha2::Digest;

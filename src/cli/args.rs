@@ -154,10 +154,14 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "DATA", help_heading = "Activations")]
     pub(crate) calibration: Option<PathBuf>,
     /// Move outlier columns between what layers read and their weights, by powers of two, which changes
-    /// no product: 0.5 shares them (for --activations later), 0 evens out the weights' columns, 1 those
-    /// of the activations. Needs --calibration of the model as it is
-    #[arg(long, value_name = "ALPHA", help_heading = "Activations", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share)]
+    /// no product: 0.5 shares them (for --activations), 0 evens out the weights' columns, 1 those of the
+    /// activations. Needs --calibration, which counts again once they have moved, if it is data
+    #[arg(long, value_name = "ALPHA", help_heading = "Activations", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share, requires = "calibration")]
     pub(crate) smooth: Option<f64>,
+    /// The same without data: even out what rows of one layer (or a norm's gains) and columns of the next
+    /// have between them
+    #[arg(long, help_heading = "Activations", conflicts_with = "smooth")]
+    pub(crate) equalize: bool,
     /// Layers, by the name of their weight, that read float activations all the same. May be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Activations", requires = "activations", value_parser = pattern_of_names)]
     pub(crate) a16: Vec<Regex>,

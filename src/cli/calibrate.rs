@@ -22,7 +22,8 @@ pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode>
     let counted = match (&args.package, &args.data) {
         (Some(package), Some(data)) => {
             let (function, hessians) = (args.function.as_deref(), args.hessians.as_ref());
-            data::count(package, data, Counting { function, hessians, quiet: global.quiet })?
+            let counting = Counting { function, hessians, quiet: global.quiet, beside: None };
+            data::count(package, data, counting)?
         }
         _ => merge(args)?,
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use twolane::activations::Activations;
 use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output, Rule, pattern_of_names};
+use twolane::smooth::Smooth;
 use twolane::text::printable;
 use twolane::{Error, Result};
 
@@ -33,12 +34,11 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let mut options = options(args)?;
     if let Some(path) = &args.calibration {
-        let counted = match counts::stored(path)? {
-            Some(stored) => stored,
+        match counts::stored(path)? {
+            Some(stored) => options.calibration = Some(Arc::new(stored)),
             None if args.dry_run => return Err(needs_counts(path).into()),
-            None => counts::counted(input, path, &options, global.quiet)?,
-        };
-        options.calibration = Some(Arc::new(counted));
+            None => counts::count(input, path, &mut options, global.quiet)?,
+        }
     }
     let told = auto::choose(args, input, &mut options, &screen::Bar::new(global.quiet))?;
     let job = pipeline::prepare(input, &options)?;
@@ -123,7 +123,8 @@ fn options(args: &Convert) -> Result<Options> {
         calibration: None,
         importance: args.importance,
         gptq: args.gptq,
-        smooth: args.smooth,
+        recalibration: None,
+        smooth: args.equalize.then_some(Smooth::Equalized).or(args.smooth.map(Smooth::Measured)),
         activations: activations.map(|how| {
             let pairs = args.pairs.unwrap_or_default();
             Activations { float: args.a16.clone(), pairs, ..how }

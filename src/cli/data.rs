@@ -24,6 +24,8 @@ pub(super) struct Counting<'a> {
     pub(super) hessians: Option<&'a Regex>,
     /// Whether progress is not shown.
     pub(super) quiet: bool,
+    /// Where the tokenizer lies, if not with the package.
+    pub(super) beside: Option<&'a Path>,
 }
 
 /// The activations of the package at `place` on the data at `data`: rows of a .safetensors or .npz
@@ -33,7 +35,7 @@ pub(super) struct Counting<'a> {
 /// [`Error::Usage`] and [`Error::Input`] for data that the package cannot be fed with; as
 /// [`calibrate`].
 pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result<Calibration> {
-    let Counting { function, hessians, quiet } = counting;
+    let Counting { function, hessians, quiet, beside } = counting;
     let package = Package::open(place)?;
     let bar = screen::Bar::counting(quiet);
     let name = data.file_name().unwrap_or_default().to_string_lossy();
@@ -63,7 +65,10 @@ pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result
     }
     let text = screen::read_text(data)?;
     let hash = blake3::hash(text.as_bytes()).to_hex();
-    let tokenizer = tokenizer::beside(place, ", or give a .safetensors or .npz file of inputs")?;
+    let tokenizer = tokenizer::beside(
+        beside.unwrap_or(place),
+        ", or give a .safetensors or .npz file of inputs",
+    )?;
     if widest(&package.program).is_some() {
         let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
         let text = Text { begin, ids };

@@ -57,6 +57,13 @@ pub(crate) fn width() -> Option<usize> {
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
+/// Says on a terminal what long work comes now; silent elsewhere.
+pub(crate) fn tell(what: &str, quiet: bool) {
+    if !quiet && io::stderr().is_terminal() {
+        eprintln!("{what}");
+    }
+}
+
 /// Progress with the time left, on a terminal; silent elsewhere.
 pub(crate) struct Bar(ProgressBar);
 

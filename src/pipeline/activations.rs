@@ -28,7 +28,7 @@ fn asked<'p>(
         );
     }
     how.check(plan.options.target)?;
-    match plan.options.calibration.as_deref() {
+    match plan.options.counts() {
         Some(calibration) => Ok(Some((how, calibration))),
         None => usage(
             "ranges come from data; add --calibration with them, or with what `quantize calibrate` \

@@ -55,7 +55,7 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
         return Ok(nothing);
     }
     let usage = |why: &str| Err(Error::Usage(format!("{}: {why}", asked.join(" and "))));
-    let Some(calibration) = plan.options.calibration.clone() else {
+    let Some(calibration) = plan.options.counts().cloned() else {
         return usage(
             "what inputs are comes from data; add --calibration with what `quantize calibrate` wrote",
         );

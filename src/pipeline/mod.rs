@@ -9,7 +9,7 @@
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `roles` | what a whole model does with each tensor |
 //! | `inputs` | what each weight is multiplied with, and what a calibration knows of it |
-//! | `smoothing` | outlier columns of the weights, moved |
+//! | `smoothing` | columns of the weights, made alike |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
 //! | `activations` | INT8 activations, where they are asked for |

@@ -1,36 +1,42 @@
-//! Outlier columns of a run's weights, moved.
+//! Columns of a run's weights, made alike.
 
 use super::package::Subject;
 use super::roles;
 use crate::graph::{Function, ValueId};
 use crate::plan::Options;
-use crate::smooth::{self, Model, Step};
+use crate::smooth::{self, Model, Smooth, Step};
 use crate::source::Source;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
-/// Plans what `--smooth` asks for, and scales the source's tensors so; what is left to be put into the
-/// functions is in the steps.
+/// Plans what `--smooth` or `--equalize` asks for, and scales the source's tensors so; what is left to be
+/// put into the functions is in the steps.
 ///
 /// # Errors
-/// [`Error::Usage`] for an input without a model, for ranges of INT8 that were counted before outliers
-/// moved, and where nothing was counted that could be moved.
+/// [`Error::Usage`] for an input without a model, for what follows from activations that were counted before
+/// columns were scaled, and where nothing could be scaled.
 pub(super) fn smooth(
     source: &mut Source,
     subject: &Subject,
     options: &Options,
 ) -> Result<Vec<Step>> {
-    let Some(alpha) = options.smooth else { return Ok(vec![]) };
-    let usage = |why: &str| Err(Error::Usage(format!("--smooth {alpha}: {why}")));
-    if options.activations.is_some() {
+    let Some(smooth) = options.smooth else { return Ok(vec![]) };
+    let usage = |why: &str| Err(Error::Usage(format!("{smooth}: {why}")));
+    let asked = options.counted_for();
+    if !asked.is_empty() && options.counts().is_none() {
+        return usage(&format!(
+            "{} follows from activations once columns are scaled, which are other numbers; let \
+             --calibration be data in place of counts, and they are counted then",
+            asked.join(" and ")
+        ));
+    }
+    let calibration = options.calibration.as_deref();
+    if matches!(smooth, Smooth::Measured(_)) && calibration.is_none() {
         return usage(
-            "activations are other numbers once outliers have moved; convert with --smooth and \
-             --scheme float16, calibrate that package, and quantize it",
+            "add --calibration, which says which columns are outliers, or let --equalize follow the \
+             weights alone",
         );
     }
-    let Some(calibration) = options.calibration.as_deref() else {
-        return usage("add --calibration, which says which columns are outliers");
-    };
     let steps = {
         let read: &Source = source;
         let values = |place: usize| {
@@ -38,7 +44,7 @@ pub(super) fn smooth(
             Some((tensor.shape.clone(), read.values(tensor)?))
         };
         let plan = |functions: Vec<Numbered<'_>>| {
-            smooth::plan(&Model { functions, values: &values }, calibration, alpha)
+            smooth::plan(&Model { functions, values: &values }, smooth, calibration)
         };
         match subject {
             Subject::Layers => {
@@ -68,15 +74,20 @@ pub(super) fn smooth(
         }
     };
     if steps.is_empty() {
-        return usage(
-            "no layer that was calibrated reads a column worth moving; leave it out, or check that \
-             the calibration is of this model",
-        );
+        return usage(match smooth {
+            Smooth::Measured(_) => {
+                "no layer that was calibrated reads a column worth moving; leave it out, or check that \
+                 the calibration is of this model"
+            }
+            Smooth::Equalized => {
+                "no two layers, or norm and layer, follow each other so that columns can be scaled, or \
+                 all are alike; leave it out"
+            }
+        });
     }
     for step in &steps {
         for scaled in &step.scaled {
-            let factors = step.factors.iter().map(|&s| if scaled.divided { 1.0 / s } else { s });
-            source.scale(scaled.weight, scaled.axis, factors.collect())?;
+            source.scale(scaled.weight, scaled.axis, scaled.multipliers(&step.factors))?;
         }
     }
     Ok(steps)

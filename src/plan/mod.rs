@@ -83,7 +83,7 @@ pub struct Plan {
     /// The model that the package holds, in words; none for a layer package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Outlier columns that are moved between activations and weights.
+    /// Columns that are scaled, in layers and in what makes their inputs.
     #[serde(skip)]
     pub smoothing: Vec<Step>,
     /// Which multiplications of each package run in INT8; filled with the outputs.

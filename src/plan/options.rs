@@ -6,6 +6,7 @@ use crate::calibrate::Calibration;
 use crate::formats::metal_blob::Lanes;
 use crate::quantize::Order;
 use crate::scheme::{Clip, Float, Linear, LinearBits, LinearGranularity, Scheme};
+use crate::smooth::Smooth;
 use crate::target::Target;
 use regex::Regex;
 use serde::{Serialize, Serializer};
@@ -45,18 +46,21 @@ pub struct Options {
     /// Which matrices become functions of the layer package; all, if absent.
     #[serde(serialize_with = "as_pattern", skip_serializing_if = "Option::is_none")]
     pub layers: Option<Regex>,
-    /// What was counted of the model's activations.
+    /// What was counted of the activations of the model as it is.
     #[serde(serialize_with = "as_data", skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Arc<Calibration>>,
+    /// The same once columns have been made alike, by [`Options::smooth`].
+    #[serde(serialize_with = "as_data", skip_serializing_if = "Option::is_none")]
+    pub recalibration: Option<Arc<Calibration>>,
     /// Whether errors of weights count by the energy of their inputs.
     #[serde(skip_serializing_if = "is_false")]
     pub importance: bool,
     /// Whether GPTQ chooses codes, and in which order it takes columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gptq: Option<Order>,
-    /// How far outlier columns move from activations into weights, 0 to 1; they stay, if absent.
+    /// How columns of unlike size are made alike; they stay, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub smooth: Option<f64>,
+    pub smooth: Option<Smooth>,
     /// How activations are quantized; they stay in float, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activations: Option<Activations>,
@@ -94,6 +98,7 @@ impl Default for Options {
             model: ModelOptions::default(),
             layers: None,
             calibration: None,
+            recalibration: None,
             importance: false,
             gptq: None,
             smooth: None,
@@ -112,6 +117,23 @@ impl Options {
     pub fn folder(&self, stem: &str) -> PathBuf {
         let scheme = self.scheme.to_string().replace(',', "-").replace(':', "");
         self.output.clone().unwrap_or_else(|| format!("{stem}-{scheme}").into())
+    }
+
+    /// What is known of the activations of the model that is quantized: none where only those of the model
+    /// before were counted.
+    pub fn counts(&self) -> Option<&Arc<Calibration>> {
+        match self.smooth {
+            None => self.calibration.as_ref(),
+            Some(_) => self.recalibration.as_ref(),
+        }
+    }
+
+    /// The words for what follows from [`Options::counts`] and is asked for.
+    pub fn counted_for(&self) -> Vec<String> {
+        let activations = self.activations.iter().map(|how| format!("--activations {how}"));
+        let importance = self.importance.then(|| "--importance".to_owned());
+        let gptq = self.gptq.map(|_| "--gptq".to_owned());
+        activations.chain(importance).chain(gptq).collect()
     }
 
     /// What tensors become that no scheme quantizes: FP16, or FP32 where `--scheme` is `float32`.

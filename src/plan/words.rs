@@ -18,8 +18,8 @@ impl Options {
         words.add("--clip", self.clip);
         words.add("--non-finite", self.non_finite);
         words.add("--target", self.target);
-        if let Some(alpha) = self.smooth {
-            words.add("--smooth", alpha);
+        if let Some(smooth) = self.smooth {
+            words.0.push(smooth.to_string());
         }
         if let Some(activations) = &self.activations {
             words.add("--activations", activations);
@@ -28,7 +28,9 @@ impl Options {
                 words.add("--pairs", activations.pairs);
             }
         }
-        for data in self.calibration.iter().flat_map(|calibration| &calibration.data) {
+        // Both are of the same data.
+        let counted = self.calibration.as_ref().or(self.recalibration.as_ref());
+        for data in counted.iter().flat_map(|calibration| &calibration.data) {
             words.add("--calibration", format!("{}@{}", data.file, data.blake3));
         }
         if self.importance {

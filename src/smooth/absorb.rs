@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 /// What would be divided in place of a value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Absorbed {
-    /// Constants, whose first axis (of a vector, the only one) is that of the channels.
-    pub(super) constants: Vec<ValueId>,
+    /// Constants, whose first axis (of a vector, the only one) is that of the channels, each with whether
+    /// the size of the value follows from it: a weight or a gain, no offset.
+    pub(super) constants: Vec<(ValueId, bool)>,
     /// The operations, by name, that read them so.
     pub(super) readers: BTreeSet<String>,
 }
@@ -34,17 +35,25 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
         let x = operation.argument(param)?;
         flow.only_reader(x).map(|_| x)
     };
+    let rank = |id: ValueId| Some(flow.function.value(id).ty.tensor()?.rank());
     match operation.row.name {
-        "cast" | "relu" | "leaky_relu" | "identity" => into(flow, before("x")?, channels, absorbed),
+        "cast" | "relu" | "leaky_relu" | "prelu" | "identity" => {
+            into(flow, before("x")?, channels, absorbed)
+        }
+        // Along the spatial axes alone.
+        "max_pool" | "avg_pool" | "l2_pool" if rank(id)? == channels.from_end + 2 => {
+            into(flow, before("x")?, channels, absorbed)
+        }
         "layer_norm" => {
             let axes = flow.function.value(operation.argument("axes")?).constant.as_ref()?;
-            let rank = flow.function.value(operation.argument("x")?).ty.tensor()?.rank() as i64;
+            let rank = rank(operation.argument("x")?)? as i64;
             let axis = rank - 1 - channels.from_end as i64;
             let along = axes.as_ints()?.iter().all(|&a| a == axis || a + rank == axis);
-            let parts = [operation.argument("gamma")?, operation.argument("beta")?];
-            (along
-                && parts.iter().all(|&id| take(flow, operation, id, channels, absorbed).is_some()))
-            .then_some(())
+            along.then_some(())?;
+            norm(flow, operation, channels, absorbed)
+        }
+        "batch_norm" if rank(id)? == channels.from_end + 2 => {
+            norm(flow, operation, channels, absorbed)
         }
         "linear" | "conv" => {
             let weight = operation.argument("weight")?;
@@ -53,16 +62,13 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
                 && channels.from_end
                     == if operation.row.name == "conv" { shape.len() - 2 } else { 0 };
             flow.function.value(weight).constant.as_ref().filter(|_| is_rows)?;
-            absorbed.constants.push(weight);
+            absorbed.constants.push((weight, true));
             absorbed.readers.insert(operation.name.clone());
-            match operation.argument("bias") {
-                Some(bias) => take(flow, operation, bias, channels, absorbed),
-                None => Some(()),
-            }
+            offset(flow, operation, "bias", channels, absorbed)
         }
         "add" | "sub" => {
             let [x, y] = ["x", "y"].map(|param| operation.argument(param));
-            take(flow, operation, y?, channels, absorbed)?;
+            take(flow, operation, y?, false, channels, absorbed)?;
             flow.only_reader(x?)?;
             into(flow, x?, channels, absorbed)
         }
@@ -70,7 +76,7 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
             for side in ["y", "x"] {
                 let mut tried = absorbed.clone();
                 let id = operation.argument(side)?;
-                let taken = take(flow, operation, id, channels, &mut tried).or_else(|| {
+                let taken = take(flow, operation, id, true, channels, &mut tried).or_else(|| {
                     flow.only_reader(id)?;
                     into(flow, id, channels, &mut tried)
                 });
@@ -85,18 +91,43 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
     }
 }
 
+/// Takes what a norm multiplies by and adds; one that multiplies by nothing has nothing to take.
+fn norm(
+    flow: &Flow<'_>,
+    operation: &Operation,
+    channels: Channels,
+    absorbed: &mut Absorbed,
+) -> Option<()> {
+    take(flow, operation, operation.argument("gamma")?, true, channels, absorbed)?;
+    offset(flow, operation, "beta", channels, absorbed)
+}
+
+/// Takes what an operation adds, if it adds anything.
+fn offset(
+    flow: &Flow<'_>,
+    operation: &Operation,
+    param: &str,
+    channels: Channels,
+    absorbed: &mut Absorbed,
+) -> Option<()> {
+    match operation.argument(param) {
+        Some(id) => take(flow, operation, id, false, channels, absorbed),
+        None => Some(()),
+    }
+}
+
 /// Takes a constant with one element a channel, or what is cast from one for this operation alone.
 fn take(
     flow: &Flow<'_>,
     operation: &Operation,
     id: ValueId,
+    is_gain: bool,
     channels: Channels,
     absorbed: &mut Absorbed,
 ) -> Option<()> {
     let shape = flow.function.value(id).ty.tensor()?.shape()?;
     let mut real = shape.iter().rev().enumerate().filter(|(_, size)| **size != 1);
-    let of_norm =
-        operation.row.name == "layer_norm" || matches!(operation.row.name, "linear" | "conv");
+    let of_norm = matches!(operation.row.name, "layer_norm" | "batch_norm" | "linear" | "conv");
     let fits = match (real.next(), real.next()) {
         (Some((from_end, &size)), None) => {
             size == channels.count && (of_norm || from_end == channels.from_end)
@@ -107,7 +138,7 @@ fn take(
         return None;
     }
     if flow.function.value(id).constant.is_some() {
-        absorbed.constants.push(id);
+        absorbed.constants.push((id, is_gain));
         absorbed.readers.insert(operation.name.clone());
         return Some(());
     }
@@ -115,7 +146,7 @@ fn take(
     let x = cast.argument("x").filter(|_| cast.row.name == "cast")?;
     flow.only_reader(id)?;
     flow.function.value(x).constant.as_ref()?;
-    absorbed.constants.push(x);
+    absorbed.constants.push((x, is_gain));
     absorbed.readers.insert(cast.name.clone());
     Some(())
 }

@@ -1,4 +1,4 @@
-use super::{Model, Step, insert, plan};
+use super::{Model, Smooth, Step, insert, plan};
 use crate::activations::tests::{Net, counted, inputs};
 use crate::graph::weight::{Data, Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, ValueId};
@@ -41,11 +41,11 @@ fn multiply(function: &mut Function, name: &str, factor: &dyn Fn(usize) -> f32) 
     function.values[id.0].constant = Some(weight.into());
 }
 
-fn planned(function: &Function, alpha: f64) -> Vec<Step> {
+fn planned(function: &Function, smooth: Smooth) -> Vec<Step> {
     let number = |id: ValueId| function.value(id).constant.as_ref()?.as_weight().map(|_| id.0);
     let read = |at: usize| values(function, ValueId(at));
     let model = Model { functions: vec![(function, Box::new(number))], values: &read };
-    plan(&model, &counted(function), alpha)
+    plan(&model, smooth, Some(&counted(function)))
 }
 
 /// The steps, done.
@@ -56,10 +56,9 @@ fn smoothed(function: &Function, steps: &[Step]) -> Function {
             let (shape, _) = values(function, ValueId(scaled.weight)).unwrap();
             let inner: usize = shape[scaled.axis + 1..].iter().product();
             let name = function.values[scaled.weight].name.clone();
-            multiply(&mut done, &name, &|i| {
-                let factor = step.factors[i / inner % step.factors.len()];
-                if scaled.divided { 1.0 / factor } else { factor }
-            });
+            let by = scaled.multipliers(&step.factors);
+            assert_eq!(by.len(), shape[scaled.axis]);
+            multiply(&mut done, &name, &|i| by[i / inner % by.len()]);
         }
     }
     insert(&mut done, steps);
@@ -78,7 +77,7 @@ fn output(function: &Function) -> Vec<f32> {
 fn outliers_move_and_no_bit_of_the_output_changes() {
     let function = network();
     for alpha in [0.0, 0.5, 1.0] {
-        let steps = planned(&function, alpha);
+        let steps = planned(&function, Smooth::Measured(alpha));
         let told: Vec<(&str, bool)> =
             steps.iter().map(|s| (s.value.as_str(), s.inserted)).collect();
         assert_eq!(told, [("normed", false), ("active", true)], "{alpha}");
@@ -91,7 +90,7 @@ fn outliers_move_and_no_bit_of_the_output_changes() {
             assert_eq!(steps[0].factors[3], largest, "{:?}", steps[0].factors);
         }
     }
-    let spread = |alpha| planned(&function, alpha)[0].factors[3];
+    let spread = |alpha| planned(&function, Smooth::Measured(alpha))[0].factors[3];
     assert!(spread(1.0) > spread(0.5), "{} {}", spread(1.0), spread(0.5));
 }
 
@@ -100,7 +99,7 @@ fn a_value_that_is_read_otherwise_is_not_divided_itself() {
     let mut function = network();
     let id = function.find("normed").unwrap();
     function.outputs.push(crate::graph::Feature::new(id));
-    let steps = planned(&function, 0.5);
+    let steps = planned(&function, Smooth::Measured(0.5));
     assert!(steps[0].inserted, "callers read it as it was");
     assert_eq!(output(&smoothed(&function, &steps)), output(&function));
 }
@@ -119,7 +118,7 @@ fn a_weight_that_something_else_reads_stays() {
     function.values.push(value);
     other.outputs = vec![ValueId(function.values.len() - 1)];
     function.operations.insert(0, other);
-    let steps = planned(&function, 0.5);
+    let steps = planned(&function, Smooth::Measured(0.5));
     let touched = |id: ValueId| steps.iter().any(|s| s.scaled.iter().any(|w| w.weight == id.0));
     assert!(!touched(weight));
     assert_eq!(output(&smoothed(&function, &steps)), output(&function));
@@ -130,7 +129,7 @@ fn quantizing_smoothed_layers_regains_what_the_outlier_cost() {
     // A column of weights 30 times the others: an INT8 scale for each row is the outlier's.
     let mut function = network();
     multiply(&mut function, "up_weight", &|i| if i % 16 == 7 { 30.0 } else { 1.0 });
-    let steps = planned(&function, 0.0);
+    let steps = planned(&function, Smooth::Measured(0.0));
     let scaled = smoothed(&function, &steps);
     let noise = |of: &Function| {
         let mut rounded = of.clone();
@@ -154,4 +153,94 @@ fn quantizing_smoothed_layers_regains_what_the_outlier_cost() {
     };
     let gained = 10.0 * (noise(&function) / noise(&scaled)).log10();
     assert!(gained >= 10.0, "{gained} dB");
+}
+
+/// `conv(relu(depthwise(max_pool(relu(batch_norm(conv(x)))))))`, two rows of the depthwise one for each
+/// channel, and channels of unlike size in either of its ends.
+fn convolutions() -> Function {
+    let mut net = Net::new();
+    let x = net.input("x", &[1, 3, 8, 8]);
+    let weight = net.float("first_weight", &[8, 3, 3, 3]);
+    let first = net.op("conv", "first", &[("x", x), ("weight", weight)]);
+    let parts = ["mean", "variance", "gamma", "beta"].map(|name| (name, net.float(name, &[8])));
+    let normed = net.op("batch_norm", "normed", &[&[("x", first)], &parts[..]].concat());
+    let active = net.op("relu", "active", &[("x", normed)]);
+    let sizes = net.0.constant("sizes", Constant::ints(&[2, 2])).unwrap();
+    let valid = net.0.constant("valid", Constant::text("valid")).unwrap();
+    let pool = [("x", active), ("kernel_sizes", sizes), ("pad_type", valid)];
+    let pooled = net.op("max_pool", "pooled", &pool);
+    let groups = net.0.constant("groups", Constant::int(8)).unwrap();
+    let weight = net.float("deep_weight", &[16, 1, 3, 3]);
+    let bias = net.float("deep_bias", &[16]);
+    let deep = [("x", pooled), ("weight", weight), ("bias", bias), ("groups", groups)];
+    let deep = net.op("conv", "deep", &deep);
+    let spread = net.op("relu", "spread", &[("x", deep)]);
+    let weight = net.float("last_weight", &[4, 16, 1, 1]);
+    let down = net.op("conv", "down", &[("x", spread), ("weight", weight)]);
+    let mut function = net.finish(down);
+    // A batch norm of this pattern would divide by the root of a negative number.
+    multiply(&mut function, "variance", &|i| if (i * 29) % 17 < 8 { -1.0 } else { 1.0 });
+    multiply(&mut function, "gamma", &|i| 1.5f32.powi(i as i32 * 3 % 8));
+    multiply(&mut function, "last_weight", &|i| 1.5f32.powi(i as i32 * 5 % 16 / 2));
+    function
+}
+
+/// The largest magnitude along an axis of each place of it.
+fn largest(function: &Function, name: &str, axis: usize) -> Vec<f32> {
+    let (shape, all) = values(function, function.find(name).unwrap()).unwrap();
+    let inner: usize = shape[axis + 1..].iter().product();
+    let mut most = vec![0f32; shape[axis]];
+    for (at, w) in all.iter().enumerate() {
+        let most = &mut most[at / inner % shape[axis]];
+        *most = most.max(w.abs());
+    }
+    most
+}
+
+#[test]
+fn convolutions_are_equalized_and_no_bit_of_the_output_changes() {
+    let function = convolutions();
+    let steps = planned(&function, Smooth::Equalized);
+    let told: Vec<(&str, bool)> = steps.iter().map(|s| (s.value.as_str(), s.inserted)).collect();
+    assert_eq!(told, [("pooled", false), ("spread", false)]);
+    let done = smoothed(&function, &steps);
+    assert_eq!(output(&done), output(&function));
+    // Each ratio of what is before to what is behind is that of all others, within what powers of two
+    // leave of a root.
+    for (before, behind) in
+        [(("deep_weight", 0), ("last_weight", 1)), (("gamma", 0), ("deep_weight", 0))]
+    {
+        let ratios = |of: &Function| {
+            let (a, b) = (largest(of, before.0, before.1), largest(of, behind.0, behind.1));
+            let times = b.len() / a.len();
+            // Of a depthwise weight, the larger of a channel's rows.
+            let b = b.chunks(times).map(|rows| rows.iter().copied().fold(0.0, f32::max));
+            let ratios: Vec<f32> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+            let most = ratios.iter().copied().fold(0.0, f32::max);
+            most / ratios.iter().copied().fold(f32::MAX, f32::min)
+        };
+        assert!(ratios(&function) > 4.0, "{}", ratios(&function));
+        assert!(ratios(&done) <= 4.0, "{before:?} {}", ratios(&done));
+    }
+    // Once more, nothing is left to do.
+    assert_eq!(planned(&done, Smooth::Equalized), []);
+}
+
+#[test]
+fn measured_columns_of_a_depthwise_convolution_move_too() {
+    let function = convolutions();
+    let steps = planned(&function, Smooth::Measured(0.5));
+    let told: Vec<&str> = steps.iter().map(|s| s.value.as_str()).collect();
+    assert_eq!(told, ["pooled", "spread"]);
+    assert_eq!(output(&smoothed(&function, &steps)), output(&function));
+}
+
+#[test]
+fn what_cuts_at_a_fixed_place_takes_no_division_up() {
+    let mut function = convolutions();
+    let relu6 = crate::graph::ops::Row::find("relu6").unwrap();
+    function.operations.iter_mut().find(|o| o.name == "active").unwrap().row = relu6;
+    let steps = planned(&function, Smooth::Equalized);
+    let told: Vec<&str> = steps.iter().map(|s| s.value.as_str()).collect();
+    assert_eq!(told, ["spread"]);
 }

@@ -80,7 +80,7 @@ impl Derived {
     /// What happened to the stored tensor, for people.
     fn words(&self) -> &'static str {
         match self.recipe {
-            Recipe::Stored => "scaled by powers of two to move outlier columns",
+            Recipe::Stored => "scaled by powers of two to make columns alike",
             Recipe::Transposed => "transposed from Conv1D",
             Recipe::Weight(_) => "the batch norm behind it is folded in",
             Recipe::Bias(_) => "what is left of the batch norm",
@@ -389,11 +389,11 @@ fn scaled(
     }
     if !all_finite(dtype, &scaled) && all_finite(dtype, &bytes) {
         let found =
-            format!("a weight beyond the range of {} once outliers are moved", dtype.name());
+            format!("a weight beyond the range of {} once columns are scaled", dtype.name());
         return Err(Error::input(
             name,
             found,
-            "convert with --scheme float32, or leave --smooth out",
+            "convert with --scheme float32, or leave --smooth or --equalize out",
         ));
     }
     Ok(scaled)

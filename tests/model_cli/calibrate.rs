@@ -168,7 +168,7 @@ fn names(bench: &Bench) -> Vec<String> {
 }
 
 /// `model` with a tokenizer, and `text.txt`.
-fn with_checkpoint() -> Bench {
+pub(super) fn with_checkpoint() -> Bench {
     let bench = with_encoder("sentence-bert");
     fs::create_dir(bench.path("model")).unwrap();
     for name in ["config.json", "model.safetensors"] {
