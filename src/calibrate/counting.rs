@@ -32,6 +32,7 @@ pub(super) struct Counting {
     samples: u64,
     minima: i128,
     maxima: i128,
+    sums: Vec<i128>,
     squares: Vec<u128>,
     /// The least and the largest number of the sample that is not over, in units of 2⁻²⁴.
     extremes: Option<(i64, i64)>,
@@ -48,6 +49,7 @@ impl Counting {
         let mut rounded = [f16::ZERO; CHUNK];
         if let Some(columns) = columns {
             self.squares.resize(columns.count, 0);
+            self.sums.resize(columns.count, 0);
         }
         let (mut low, mut high) = self.extremes.unwrap_or((i64::MAX, i64::MIN));
         // The column, and how far it is.
@@ -67,6 +69,7 @@ impl Counting {
                 if is_finite {
                     let magnitude = u128::from(units.unsigned_abs());
                     self.squares[column] += magnitude * magnitude;
+                    self.sums[column] += i128::from(units);
                 }
                 at += 1;
                 if at == inner {
@@ -88,7 +91,7 @@ impl Counting {
 
     /// What was counted in samples that are over.
     pub(super) fn finish(self) -> Statistics {
-        let Self { tally, samples, minima, maxima, squares, .. } = self;
-        Statistics { counts: tally.counts(), samples, minima, maxima, squares }
+        let Self { tally, samples, minima, maxima, sums, squares, .. } = self;
+        Statistics { counts: tally.counts(), samples, minima, maxima, sums, squares }
     }
 }

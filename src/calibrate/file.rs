@@ -7,6 +7,7 @@
 //! | `V.codes` U16 `[n]` | the FP16 numbers that occurred, as bits, ascending |
 //! | `V.counts` U64 `[n]` | how often |
 //! | `V.extremes` U64 `[2, 2]` | Σ of the samples' least numbers and of their largest: INT128 in units of 2⁻²⁴, low half first |
+//! | `V.sums` U64 `[K, 2]` | Σx of each column, where the value meets a weight: INT128 in units of 2⁻²⁴, low half first; not in form 1 |
 //! | `V.squares` U64 `[K, 2]` | Σx² of each column, where the value meets a weight: UINT128 in units of 2⁻⁴⁸, low half first |
 //! | `V.hessian` U64 `[groups, C(C+1)/2, 2]`, then `V.hessian.1` .. | Σxxᵀ of the layers that read it, on request: upper triangles, INT128 in units of 2⁻⁴⁸, low half first |
 //!
@@ -28,8 +29,8 @@ use std::path::Path;
 /// The key in the file's metadata.
 const KEY: &str = "twolane.calibration";
 
-/// The form that is written, and the only one that is read.
-const FORM: u32 = 1;
+/// The form that is written. Form 1, which lacks the sums of columns, is read as well.
+const FORM: u32 = 2;
 
 /// What the metadata say.
 #[derive(Serialize, Deserialize)]
@@ -118,6 +119,10 @@ impl Calibration {
             let counts: Vec<u8> = counts.iter().flat_map(|c| c.to_le_bytes()).collect();
             put("counts", Dtype::U64, vec![n], counts.into());
             put("extremes", Dtype::U64, vec![2, 2], halves(&extremes).into());
+            if !statistics.sums.is_empty() {
+                let sums: Vec<u128> = statistics.sums.iter().map(|&sum| sum as u128).collect();
+                put("sums", Dtype::U64, vec![sums.len(), 2], halves(&sums).into());
+            }
             if !statistics.squares.is_empty() {
                 let shape = vec![statistics.squares.len(), 2];
                 put("squares", Dtype::U64, shape, halves(&statistics.squares).into());
@@ -161,8 +166,8 @@ impl Calibration {
         }
         let form: Form = serde_json::from_str(head)
             .map_err(|why| broken(format!("`{KEY}` is no JSON object with a form: {why}")))?;
-        if form.form != FORM {
-            let found = format!("its form is {}, and this program reads {FORM}", form.form);
+        if !(1..=FORM).contains(&form.form) {
+            let found = format!("its form is {}, and this program reads 1 to {FORM}", form.form);
             return Err(Error::input(place, found, "use the version that wrote it"));
         }
         let head: Head =
@@ -219,7 +224,7 @@ fn statistics<'f>(
     let mut needed = |word: &str, dtype| typed(word, dtype)?.ok_or(format!("{word} is missing"));
     let (codes, counts) = (needed("codes", Dtype::U16)?, needed("counts", Dtype::U64)?);
     let extremes = needed("extremes", Dtype::U64)?;
-    let squares = typed("squares", Dtype::U64)?;
+    let (sums, squares) = (typed("sums", Dtype::U64)?, typed("squares", Dtype::U64)?);
     if codes.shape.len() != 1 || codes.shape != counts.shape {
         return Err(format!("codes {:?} beside counts {:?}", codes.shape, counts.shape));
     }
@@ -264,7 +269,19 @@ fn statistics<'f>(
             return Err(format!("squares {:?} along {axis:?}", of.shape));
         }
     };
-    Ok(Statistics { counts: kept, samples: about.samples, minima, maxima, squares })
+    let sums: Vec<i128> = match sums {
+        None => Vec::new(),
+        Some(of) if of.shape == [squares.len(), 2] => {
+            wide(&of.bytes).into_iter().map(|sum| sum as i128).collect()
+        }
+        Some(of) => return Err(format!("sums {:?} beside {} squares", of.shape, squares.len())),
+    };
+    // Of no more than 2⁵⁶ numbers of 2⁴⁰ at the most.
+    let ends = low.min(0) * i128::from(total)..=high.max(0) * i128::from(total);
+    if !sums.iter().all(|sum| ends.contains(sum)) {
+        return Err("the sum of a column is none of these numbers".into());
+    }
+    Ok(Statistics { counts: kept, samples: about.samples, minima, maxima, sums, squares })
 }
 
 /// What a value's Hessian of this number is called.

@@ -12,7 +12,7 @@
 //! | [`Recorder`] | all values, while the model runs |
 //! | `counting`, `tally` | one of them, and how often each FP16 number occurred |
 //! | [`Hessian`], `rows` | on request, what columns have to do with each other: Σ x xᵀ |
-//! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx² by column |
+//! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx and Σx² by column |
 //! | [`Calibration`] | all values of one model, merged |
 //! | `file` | the same as a safetensors file |
 //! | [`Observer`], [`Range`] | statistics → the range that INT8 codes cover |

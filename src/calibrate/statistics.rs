@@ -22,6 +22,8 @@ pub struct Statistics {
     pub(super) minima: i128,
     /// Σ of their largest.
     pub(super) maxima: i128,
+    /// Σx of each column, in units of 2⁻²⁴; none of them in statistics that a file of form 1 is a part of.
+    pub(super) sums: Vec<i128>,
     /// Σx² of each column, in units of 2⁻⁴⁸: a u128 takes 2⁴⁸ of the largest squares.
     pub(super) squares: Vec<u128>,
 }
@@ -36,6 +38,7 @@ impl Statistics {
     pub(super) fn merge(&mut self, other: &Self) -> Option<()> {
         if self.squares.is_empty() {
             self.squares.resize(other.squares.len(), 0);
+            self.sums.resize(other.sums.len(), 0);
         }
         if !other.squares.is_empty() && self.squares.len() != other.squares.len() {
             return None;
@@ -53,6 +56,13 @@ impl Statistics {
         self.minima += other.minima;
         self.maxima += other.maxima;
         for (sum, more) in self.squares.iter_mut().zip(&other.squares) {
+            *sum = sum.checked_add(*more)?;
+        }
+        if !other.squares.is_empty() {
+            // The sum of a part would pass for that of the whole.
+            self.sums.truncate(other.sums.len());
+        }
+        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
             *sum = sum.checked_add(*more)?;
         }
         Some(())
@@ -102,6 +112,15 @@ impl Statistics {
     pub fn mean_extremes(&self) -> Option<(f64, f64)> {
         let mean = |sum: i128| sum as f64 / self.samples as f64 / f64::from(1 << 24);
         (self.samples > 0).then(|| (mean(self.minima), mean(self.maxima)))
+    }
+
+    /// Σx of each column, and how many numbers each has: as many as the others, where all are finite.
+    /// `None` for a value that meets no weight, and where a part was counted without.
+    pub fn sums(&self) -> Option<(Vec<f64>, f64)> {
+        let finite = self.numbers() - self.non_finite();
+        let numbers = finite as f64 / self.sums.len() as f64;
+        let sums = self.sums.iter().map(|&sum| sum as f64 / f64::from(1 << 24));
+        (!self.sums.is_empty()).then(|| (sums.collect(), numbers))
     }
 
     /// Σx² of each column; empty for a value that meets no weight.

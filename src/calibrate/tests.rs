@@ -100,6 +100,11 @@ proptest! {
             let sum: f64 = of_column.map(|x| x * x).sum();
             prop_assert!((square - sum).abs() <= 1e-12 * sum);
         }
+        for (column, sum) in statistics.sums().into_iter().flat_map(|(sums, _)| sums).enumerate() {
+            let of_column = rounded.iter().skip(column).step_by(3).filter(|x| x.is_finite());
+            let units: i128 = of_column.map(|x| (x * f64::from(1 << 24)) as i128).sum();
+            prop_assert_eq!(sum, units as f64 / f64::from(1 << 24));
+        }
         let [hessian] = &calibration.values["x"].hessians[..] else {
             prop_assert!(x.is_empty());
             return Ok(());
@@ -207,6 +212,32 @@ fn only_one_models_counts_are_merged_and_each_data_once() {
 }
 
 #[test]
+fn what_was_counted_without_sums_of_columns_merges_into_what_has_none() {
+    let old = || {
+        let mut old = counted("old", &[vec![1.0, 2.0, 3.0]]);
+        old.values.get_mut("x").unwrap().statistics.sums.clear();
+        old
+    };
+    let new = || counted("new", &[vec![4.0, 5.0, 7.0]]);
+    assert_eq!(new().values["x"].statistics.sums(), Some((vec![4.0, 5.0, 7.0], 1.0)));
+    // As a file of form 1 has it.
+    let mut file = bytes(&old());
+    let form = file.windows(8).position(|word| word == br#"form\":2"#).unwrap();
+    file[form + 7] = b'1';
+    assert_eq!(Calibration::parse(&file.into(), "file").unwrap(), old());
+    for [mut first, second] in [[old(), new()], [new(), old()]] {
+        first.merge(second).unwrap();
+        let merged = &first.values["x"].statistics;
+        assert_eq!((merged.sums(), merged.squares()), (None, vec![17.0, 29.0, 58.0]));
+        assert_eq!(Calibration::parse(&bytes(&first).into(), "file").unwrap(), first);
+    }
+    // No number is no part.
+    let mut all = new();
+    all.merge(counted("none", &[])).unwrap();
+    assert_eq!(all.values["x"].statistics.sums(), new().values["x"].statistics.sums());
+}
+
+#[test]
 fn files_that_no_data_gives_are_refused() {
     let json = |samples: u64| {
         format!(
@@ -259,7 +290,7 @@ fn files_that_no_data_gives_are_refused() {
     insta::assert_snapshot!(told(json(3), &[0x3C00], &[2], [one, one]), @"f: value `x`: its samples' extremes are none of these numbers; calibrate again");
     insta::assert_snapshot!(told(json(1), &[0x3C00], &[2], [one, 2 * one]), @"f: value `x`: its samples' extremes are none of these numbers; calibrate again");
     insta::assert_snapshot!(told(json(1), &[0x3C00], &[2, 2], [one, one]), @"f: value `x`: codes [1] beside counts [2]; calibrate again");
-    insta::assert_snapshot!(told(json(1).replace("\"form\": 1", "\"form\": 2"), &[], &[], [0, 0]), @"f: its form is 2, and this program reads 1; use the version that wrote it");
+    insta::assert_snapshot!(told(json(1).replace("\"form\": 1", "\"form\": 3"), &[], &[], [0, 0]), @"f: its form is 3, and this program reads 1 to 2; use the version that wrote it");
     insta::assert_snapshot!(told(json(1).replace("\"x\"", "\"y\""), &[], &[], [0, 0]), @"f: value `y`: codes is missing; calibrate again");
 }
 
