@@ -3,7 +3,7 @@
 //!
 //! `W x = (W · diag(s)) (diag(1/s) x)`. The division costs nothing where what makes `x` can take it up:
 //! the gains and offsets of a norm, the rows of the layer before, as far back as operations are homogeneous
-//! in each channel. [`Smooth`] says where the factors come from:
+//! in each channel, through attention to its values. [`Smooth`] says where the factors come from:
 //!
 //! - from a calibration, SmoothQuant's migration (Xiao et al. 2022, arXiv:2211.10438): outlier columns of
 //!   activations move into weights or back. Where nothing takes the division up, a multiplication is
@@ -19,11 +19,13 @@
 //! | [`plan()`], [`Step`], [`Scaled`] | what would be done, for a model's functions |
 //! | `place` | one value: the weights around it |
 //! | `absorb` | what takes the division up |
+//! | `attention` | the way of values through attention |
 //! | `magnitudes` | how large rows and columns of weights are |
 //! | `factors` | columns → powers of two |
 //! | [`insert()`] | the multiplications, put into a function |
 
 mod absorb;
+mod attention;
 mod factors;
 mod insert;
 mod magnitudes;

@@ -1,7 +1,7 @@
 //! One value of a model: the weights around it.
 
 use super::absorb::{Absorbed, Channels, absorb};
-use super::{Model, Repeat, Scaled};
+use super::{Model, Repeat, Scaled, attention};
 use crate::graph::{Flow, Operation, ValueId};
 use std::collections::BTreeSet;
 
@@ -11,6 +11,8 @@ pub(super) struct Place {
     pub(super) name: String,
     /// How many.
     pub(super) channels: usize,
+    /// How the value itself has them.
+    pub(super) repeat: Repeat,
     /// The layers that read it.
     pub(super) layers: BTreeSet<String>,
     /// Their weights.
@@ -31,6 +33,7 @@ pub(super) struct Rows {
 /// What is around a value in one function.
 struct Around {
     channels: usize,
+    repeat: Repeat,
     layers: BTreeSet<String>,
     columns: BTreeSet<Scaled>,
     rows: Option<Rows>,
@@ -47,7 +50,8 @@ pub(super) fn find(model: &Model<'_>, flows: &[Flow<'_>], name: &str) -> Option<
     }
     let (first, rest) = all.split_first()?;
     let same = |a: &Around, b: &Around| {
-        (a.channels, &a.layers, &a.columns) == (b.channels, &b.layers, &b.columns)
+        (a.channels, a.repeat, &a.layers, &a.columns)
+            == (b.channels, b.repeat, &b.layers, &b.columns)
     };
     if !rest.iter().all(|other| same(first, other)) {
         return None;
@@ -68,11 +72,12 @@ pub(super) fn find(model: &Model<'_>, flows: &[Flow<'_>], name: &str) -> Option<
             !readers.contains(&operation.name) && read.into_iter().any(|w| weights.contains(&w))
         })
     });
-    if is_read || weights.len() != scaled.len() {
+    let is_shared = first.repeat != Repeat::ONCE;
+    if is_read || weights.len() != scaled.len() || (rows.is_none() && is_shared) {
         return None;
     }
-    let Around { channels, layers, columns, .. } = all.swap_remove(0);
-    Some(Place { name: name.to_owned(), channels, layers, columns, rows })
+    let Around { channels, repeat, layers, columns, .. } = all.swap_remove(0);
+    Some(Place { name: name.to_owned(), channels, repeat, layers, columns, rows })
 }
 
 /// Who reads a value, and who could be divided in its place; `None` where no layer reads it.
@@ -99,11 +104,23 @@ fn around(
             _ => others = true,
         }
     }
-    let channels = along?;
-    let absorbed = absorb(flow, id, channels).filter(|_| !others && !flow.is_output(id));
+    let mut channels = along?;
+    let mut repeat = Repeat::ONCE;
+    let mut absorbed = None;
+    if !others && !flow.is_output(id) {
+        absorbed = absorb(flow, id, channels);
+        if let (None, Some((values, shared))) = (&absorbed, attention::values(flow, id)) {
+            let of_values = Channels { count: channels.count / shared.times, ..channels };
+            absorbed = absorb(flow, values, of_values);
+            if absorbed.is_some() {
+                (channels, repeat) = (of_values, shared);
+                columns = columns.into_iter().map(|c| Scaled { repeat, ..c }).collect();
+            }
+        }
+    }
     let rows = absorbed.as_ref().and_then(|absorbed| rows(flow, absorbed, number));
     let readers = absorbed.map(|absorbed| absorbed.readers).unwrap_or_default();
-    Some(Around { channels: channels.count, layers, columns, rows, readers })
+    Some(Around { channels: channels.count, repeat, layers, columns, rows, readers })
 }
 
 /// How a layer reads a value.

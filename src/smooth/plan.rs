@@ -60,10 +60,14 @@ fn measured(
     alpha: f64,
 ) -> Option<Step> {
     let squares = calibration.values.get(&place.name)?.statistics.squares();
-    let activations: Vec<f64> = squares.iter().map(|sum| sum.sqrt()).collect();
-    if activations.len() != place.channels {
+    if squares.len() != place.channels * place.repeat.times {
         return None;
     }
+    let mut activations = vec![0.0; place.channels];
+    for (column, sum) in squares.iter().enumerate() {
+        activations[place.repeat.channel(column)] += sum;
+    }
+    activations.iter_mut().for_each(|sum| *sum = sum.sqrt());
     let energy = |sum: f64, w: f64| sum + w * w;
     let columns = weights.fold(place.columns.iter().copied(), place.channels, energy)?;
     let columns: Vec<f64> = columns.iter().map(|sum| sum.sqrt()).collect();
