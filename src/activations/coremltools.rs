@@ -12,9 +12,7 @@
 //! function. A value that leaves it and is read too is where this differs: coremltools counts no range
 //! for outputs, and stops; here the readers are given codes, and the output stays as it is.
 
-use super::{Activations, Placed, grids, layers, shared};
-use crate::calibrate::Calibration;
-use crate::graph::weight::Weight;
+use super::{Given, Placed, grids, layers, shared};
 use crate::graph::{Flow, Operation, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,21 +33,19 @@ const TAKEN_ALONG: [&str; 6] = ["leaky_relu", "tanh", "scaled_tanh", "sigmoid", 
 type Reads = BTreeMap<usize, Vec<ValueId>>;
 
 /// The pairs. What has no range in the calibration gets none, and is named in `left`.
-pub(super) fn place<'n>(
+pub(super) fn place(
     flow: &Flow<'_>,
-    calibration: &Calibration,
-    how: &Activations,
-    original: &dyn Fn(&Weight) -> Option<&'n str>,
+    given: Given<'_>,
     left: &mut BTreeMap<String, String>,
 ) -> Placed {
     let operations = &flow.function.operations;
     let mut reads: Reads = operations
         .iter()
         .enumerate()
-        .filter(|(_, operation)| !layers::stays_in_float(flow, operation, how, original))
+        .filter(|(_, operation)| !layers::stays_in_float(flow, operation, given))
         .filter_map(|(place, operation)| Some((place, read_as_codes(flow, operation)?)))
         .collect();
-    let mut grids = grids::choose(flow, &groups(flow, &reads), calibration, how);
+    let mut grids = grids::choose(flow, &groups(flow, &reads), given);
     let mut unseen = |place: &usize, what: &str| {
         let why = format!("its {what} was not counted in the calibration");
         left.insert(operations[*place].name.clone(), why);
@@ -77,7 +73,7 @@ pub(super) fn place<'n>(
         }
     }
     grids.retain(|id, _| values.contains(id));
-    let mut layers = layers::find(flow, how, original, left);
+    let mut layers = layers::find(flow, given, left);
     layers.retain(|place, _| reads.contains_key(place));
     Placed { grids, reads: decoded, layers: layers.into_keys().collect() }
 }

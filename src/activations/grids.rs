@@ -1,7 +1,7 @@
 //! Statistics → the scale and zero point of each quantized value.
 
-use super::{Activations, Zero};
-use crate::calibrate::{Calibration, Grid, Moments, Observer, Statistics, Symmetry};
+use super::{Given, Zero};
+use crate::calibrate::{Grid, Moments, Observer, Statistics, Symmetry};
 use crate::graph::{Flow, ValueId};
 use std::collections::BTreeMap;
 
@@ -13,14 +13,13 @@ const WORTH: f64 = 3.0;
 pub(super) fn choose(
     flow: &Flow<'_>,
     groups: &[Vec<ValueId>],
-    calibration: &Calibration,
-    how: &Activations,
+    given: Given<'_>,
 ) -> BTreeMap<ValueId, Grid> {
-    let (observer, zero) = how.ranges();
+    let (observer, zero) = given.how.ranges();
     let mut grids = BTreeMap::new();
     for group in groups {
         let names = group.iter().map(|&id| flow.function.value(id).name.as_str());
-        let seen = names.filter_map(|name| calibration.values.get(name));
+        let seen = names.filter_map(|name| given.calibration.values.get(name));
         let all = Statistics::together(seen.map(|entry| &entry.statistics));
         if let Some(grid) = grid(&all, observer, zero) {
             grids.extend(group.iter().map(|&id| (id, grid)));

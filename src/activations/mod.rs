@@ -8,6 +8,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Activations`], [`Zero`], [`Pairs`] | what a user chooses |
+//! | [`Given`] | that, and what is known of the model |
 //! | `flow` | the way of values past what costs INT8 nothing |
 //! | `layers` | which layers could multiply in INT8, and why the others could not |
 //! | `chains` | which values are quantized: what these layers read, and what lies between them |
@@ -41,6 +42,17 @@ use crate::graph::weight::Weight;
 use crate::graph::{Flow, Function, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What pairs follow from.
+#[derive(Clone, Copy)]
+pub struct Given<'g> {
+    /// What was counted of the values.
+    pub calibration: &'g Calibration,
+    /// What a user chose.
+    pub how: &'g Activations,
+    /// What a weight was called before it became a constant of its function.
+    pub original: &'g dyn Fn(&Weight) -> Option<&'g str>,
+}
+
 /// What was done to a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quantized {
@@ -71,21 +83,14 @@ struct Placed {
 ///
 /// As [`Pairs::Coremltools`]: where the passes of coremltools 9.0 put them, with their ranges: `concat`
 /// alone makes values share one.
-///
-/// `original` is what a weight was called before it became a constant of this function.
-pub fn quantize<'n>(
-    function: &mut Function,
-    calibration: &Calibration,
-    how: &Activations,
-    original: &dyn Fn(&Weight) -> Option<&'n str>,
-) -> Quantized {
+pub fn quantize(function: &mut Function, given: Given<'_>) -> Quantized {
     let flow = Flow::new(function);
     let mut left = BTreeMap::new();
-    let place = match how.pairs {
+    let place = match given.how.pairs {
         Pairs::Chains => chained,
         Pairs::Coremltools => coremltools::place,
     };
-    let Placed { grids, reads, layers } = place(&flow, calibration, how, original, &mut left);
+    let Placed { grids, reads, layers } = place(&flow, given, &mut left);
     let names = layers.into_iter().map(|place| flow.function.operations[place].name.clone());
     let outcome = Quantized { values: grids.len(), layers: names.collect(), left };
     insert::pairs(function, &grids, &reads);
@@ -93,19 +98,13 @@ pub fn quantize<'n>(
 }
 
 /// The pairs of [`Pairs::Chains`]; layers without one go to `left` with the reason.
-fn chained<'n>(
-    flow: &Flow<'_>,
-    calibration: &Calibration,
-    how: &Activations,
-    original: &dyn Fn(&Weight) -> Option<&'n str>,
-    left: &mut BTreeMap<String, String>,
-) -> Placed {
-    let mut layers = layers::find(flow, how, original, left);
+fn chained(flow: &Flow<'_>, given: Given<'_>, left: &mut BTreeMap<String, String>) -> Placed {
+    let mut layers = layers::find(flow, given, left);
     // A layer whose input was never seen has no range, and its chain must do without it.
     loop {
         let chains = chains::find(flow, &layers);
         let groups = shared::groups(flow, &chains);
-        let grids = grids::choose(flow, &groups, calibration, how);
+        let grids = grids::choose(flow, &groups, given);
         let lacks = |reads: &BTreeSet<ValueId>| !reads.iter().all(|id| grids.contains_key(id));
         let unseen: Vec<usize> =
             layers.iter().filter(|(_, reads)| lacks(reads)).map(|(place, _)| *place).collect();

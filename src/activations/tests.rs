@@ -1,4 +1,4 @@
-use super::{Activations, Pairs, Quantized, Zero, quantize, strip};
+use super::{Activations, Given, Pairs, Quantized, Zero, quantize, strip};
 use crate::calibrate::{Calibration, Data, Model, Observer, Recorder, watched};
 use crate::graph::weight::{Operand, Weight};
 use crate::graph::{Builder, Constant, DataType, Function, Sizes, TensorType, ValueId};
@@ -108,7 +108,8 @@ fn quantized(function: &Function, how: &str) -> (Function, Quantized) {
 
 fn quantized_with(function: &Function, how: &Activations) -> (Function, Quantized) {
     let mut pairs = function.clone();
-    let done = quantize(&mut pairs, &counted(function), how, &|_| None);
+    let calibration = &counted(function);
+    let done = quantize(&mut pairs, Given { calibration, how, original: &|_| None });
     assert_eq!(pairs.check(Target::Ios18), [], "{}", listing(&pairs));
     (pairs, done)
 }
@@ -353,7 +354,8 @@ fn a_layer_whose_input_was_not_counted_stays_in_float() {
     let mut calibration = counted(&function);
     calibration.values.remove("active").unwrap();
     let mut pairs = function.clone();
-    let done = quantize(&mut pairs, &calibration, &Activations::default(), &|_| None);
+    let (calibration, how) = (&calibration, &Activations::default());
+    let done = quantize(&mut pairs, Given { calibration, how, original: &|_| None });
     assert_eq!(done.layers, ["up"]);
     assert_eq!(done.left["down"], "its input was not counted in the calibration");
 }

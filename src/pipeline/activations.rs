@@ -1,7 +1,7 @@
 //! INT8 activations of what a package is to hold.
 
 use super::package::Subject;
-use crate::activations::{self, Activations, Quantized};
+use crate::activations::{self, Activations, Given, Quantized};
 use crate::calibrate::Calibration;
 use crate::graph::Program;
 use crate::graph::weight::{Data, Weight};
@@ -9,6 +9,9 @@ use crate::plan::Plan;
 use crate::text::listed;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
+
+/// Attention as one operation.
+const FUSED: &str = "scaled_dot_product_attention";
 
 /// What is asked for, and from what it follows; `None` for activations in float.
 ///
@@ -53,8 +56,10 @@ pub(super) fn pair(programs: &mut [Program], plan: &mut Plan, subject: &Subject)
         })
     };
     let mut all = Quantized::default();
+    let mut fused = false;
     for function in programs.iter_mut().flat_map(|program| program.functions.values_mut()) {
-        let one = activations::quantize(function, calibration, how, &original);
+        fused |= function.operations.iter().any(|operation| operation.row.name == FUSED);
+        let one = activations::quantize(function, Given { calibration, how, original: &original });
         all.values += one.values;
         all.layers.extend(one.layers);
         all.left.extend(one.left);
@@ -75,6 +80,19 @@ pub(super) fn pair(programs: &mut [Program], plan: &mut Plan, subject: &Subject)
         return Err(Error::Usage(format!(
             "--activations {how}: no layer can multiply in INT8; {why}"
         )));
+    }
+    if how.matmul && fused {
+        let instead = match subject {
+            Subject::Program { .. } => {
+                "convert the model's own folder with --unit ane or --target ios17"
+            }
+            Subject::Whole(_) | Subject::Layers => "--unit ane or --target ios17",
+        };
+        let told = format!(
+            "--activations {how}: attention is one operation here ({FUSED}), whose products stay in \
+             float; {instead} writes them out, as matmul"
+        );
+        plan.warnings.push(told);
     }
     plan.warnings.extend(told);
     Ok(())
