@@ -4,6 +4,8 @@
 mod auto;
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "model_cli/bias.rs"]
+mod bias;
 #[path = "model_cli/calibrate.rs"]
 mod calibrate;
 #[path = "model_cli/int8_path.rs"]

@@ -178,6 +178,10 @@ pub(crate) struct Convert {
     /// taken by ORDER: energy (largest first) or natural [default: energy]
     #[arg(long, value_name = "ORDER", help_heading = "Schemes", num_args = 0..=1, require_equals = true, default_missing_value = "energy", requires = "calibration")]
     pub(crate) gptq: Option<Order>,
+    /// Take from the biases of layers what rounding their weights adds to their outputs on the mean input,
+    /// which --calibration counted
+    #[arg(long, help_heading = "Schemes", requires = "calibration")]
+    pub(crate) bias_correction: bool,
     /// With --scheme auto: at most so many stored bits a weight, over all tensors; the nearest plan
     #[arg(long, value_name = "BITS", help_heading = "Auto", conflicts_with_all = ["max_kl", "min_sqnr"], allow_negative_numbers = true)]
     pub(crate) target_bpw: Option<f64>,

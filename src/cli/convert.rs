@@ -123,6 +123,7 @@ fn options(args: &Convert) -> Result<Options> {
         calibration: None,
         importance: args.importance,
         gptq: args.gptq,
+        bias_correction: args.bias_correction,
         recalibration: None,
         smooth: args.equalize.then_some(Smooth::Equalized).or(args.smooth.map(Smooth::Measured)),
         activations: activations.map(|how| {

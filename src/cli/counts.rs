@@ -51,6 +51,7 @@ pub(super) fn count(
         activations: None,
         importance: false,
         gptq: None,
+        bias_correction: false,
         smooth: None,
         ..options.clone()
     };

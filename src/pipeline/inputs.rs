@@ -1,5 +1,6 @@
 //! What each weight is multiplied with, and what a calibration knows of it.
 
+use super::bias::Means;
 use crate::calibrate::{Calibration, Feed, Hessian, Window};
 use crate::graph::{Function, ValueId};
 use crate::plan::{Options, Plan};
@@ -37,6 +38,8 @@ pub(super) struct Known {
     inputs: BTreeSet<Input>,
     importance: bool,
     order: Option<Order>,
+    /// Its mean input, where a bias makes up for what rounding does to it.
+    pub(super) means: Option<Arc<Means>>,
 }
 
 /// What is known of each tensor's inputs, where options ask for it; says what is not known in the
@@ -112,6 +115,7 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
                 inputs: inputs.clone(),
                 importance: weighted,
                 order: gptq.filter(|_| fed),
+                means: None,
             };
         }
     }

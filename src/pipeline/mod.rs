@@ -9,6 +9,7 @@
 //! | [`prepare()`] | input and options → plan, layouts, sinks |
 //! | `roles` | what a whole model does with each tensor |
 //! | `inputs` | what each weight is multiplied with, and what a calibration knows of it |
+//! | `bias` | biases that make up for what rounding weights shifts |
 //! | `smoothing` | columns of the weights, made alike |
 //! | `scan` | which tensors hold NaN or infinity, where that decides sizes |
 //! | `files`, `package` | the files of each output, and where every part of a tensor goes in them |
@@ -29,6 +30,7 @@
 mod activations;
 pub mod auto;
 mod beside;
+mod bias;
 mod budget;
 mod bytes;
 mod dense;

@@ -1,5 +1,6 @@
 //! Input and options → plan, layouts and sinks, from headers alone.
 
+use super::bias::{self, Correction};
 use super::files::{self, Files};
 use super::golden::Golden;
 use super::hash::InputHash;
@@ -36,6 +37,8 @@ pub struct Job {
     copies: Vec<[String; 2]>,
     /// What guides each tensor's codes.
     known: Vec<Known>,
+    /// Layers whose biases make up for their weights.
+    corrections: Vec<Correction>,
     /// Elements of a window: what bounds memory. The bytes of the outputs do not depend on it.
     pub(super) window: usize,
 }
@@ -72,7 +75,8 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
         }
     }
     inputs.resize_with(plan.tensors.len(), BTreeSet::new);
-    let known = inputs::known(&mut plan, &inputs)?;
+    let mut known = inputs::known(&mut plan, &inputs)?;
+    let corrections = bias::find(&source, &subject, &mut plan, &mut known)?;
     let files = files::lay_out(&source, &mut plan, &subject)?;
     let folder = options.folder(source.stem());
     refuse_input_inside(&source, &folder)?;
@@ -80,7 +84,8 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
         Subject::Whole(whole) => whole.copies.clone(),
         Subject::Layers | Subject::Program { .. } => Vec::new(),
     };
-    let mut job = Job { source, plan, files, folder, keep, copies, known, window: window::WINDOW };
+    let window = window::WINDOW;
+    let mut job = Job { source, plan, files, folder, keep, copies, known, corrections, window };
     let memory = budget::memory(&job.plan, job.source.tensors());
     let columns = |shape: &[usize]| shape.iter().skip(1).product();
     let shapes = job.plan.tensors.iter().map(|tensor| &tensor.shape[..]);
@@ -137,6 +142,7 @@ impl Job {
             self.source.tensors()[finished].iter().for_each(|tensor| self.source.done(tensor));
         };
         let outcomes = output::behind(tidy, |tidy| run::run(&work, &mut hash, progress, tidy))?;
+        bias::write(&self.corrections, &self.source, &outcomes, &self.files.sinks, &out)?;
         if let Some(turned) = &self.files.turned {
             turned.write(&out)?;
         }

@@ -1,7 +1,7 @@
 //! What a whole model does with each tensor of its checkpoint, which its graph alone knows.
 
 use super::inputs::{self, Input};
-use super::package::computes_in;
+use super::package::{Subject, computes_in};
 use crate::graph::weight::{Data, Storage};
 use crate::graph::{DataType, Function, Program, Role, ValueId};
 use crate::model::Whole;
@@ -44,6 +44,45 @@ pub(super) fn of(whole: &Whole, source: &Source, options: &Options) -> Result<Ro
         }
     }
     Ok((roles, fed))
+}
+
+/// A function, and what tensor each of its constants is.
+pub(super) type Numbered<'f> = (&'f Function, Box<dyn Fn(ValueId) -> Option<usize> + 'f>);
+
+/// What `then` makes of the functions of a model or a package, in float, whose constants it may choose anew:
+/// none of a package's that is compressed already. `None` for bare layers.
+///
+/// # Errors
+/// As [`Whole::program`].
+pub(super) fn with_functions<T>(
+    subject: &Subject,
+    source: &Source,
+    options: &Options,
+    then: impl FnOnce(Vec<Numbered<'_>>) -> T,
+) -> Result<Option<T>> {
+    match subject {
+        Subject::Layers => Ok(None),
+        Subject::Whole(whole) => {
+            let programs = in_float(whole, source, options)?;
+            let functions = programs.iter().flat_map(|program| program.functions.values());
+            let number = |function| -> Numbered<'_> {
+                (function, Box::new(move |id| tensor_of(function, id)))
+            };
+            Ok(Some(then(functions.map(number).collect())))
+        }
+        Subject::Program { program, constants } => {
+            let mut places: HashMap<(&str, ValueId), usize> = HashMap::new();
+            for (place, constant) in constants.iter().enumerate().filter(|(_, c)| !c.compressed) {
+                let stands = constant.places.iter();
+                places.extend(stands.map(|(name, id)| ((name.as_str(), *id), place)));
+            }
+            let number = |(name, function)| -> Numbered<'_> {
+                let (name, places): (&String, _) = (name, &places);
+                (function, Box::new(move |id| places.get(&(name.as_str(), id)).copied()))
+            };
+            Ok(Some(then(program.functions.iter().map(number).collect())))
+        }
+    }
 }
 
 /// The source's tensor that a constant of a planned function waits for.

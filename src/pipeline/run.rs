@@ -63,6 +63,15 @@ pub(super) struct Outcome {
     pub(super) curve: Option<ClipCurve>,
     /// Its parameters, where they were wanted.
     pub(super) params: Option<Params>,
+    /// What rounding takes from its outputs on average, row by row, where its mean input is known.
+    pub(super) shift: Vec<f64>,
+}
+
+/// What came of one piece of a quantized tensor.
+struct Done {
+    tensor: usize,
+    encoded: Encoded,
+    shift: Vec<f64>,
 }
 
 /// A tensor that some of the windows so far have begun.
@@ -135,10 +144,11 @@ pub(super) fn run<'a>(
         for (tensor, curve) in begun.into_iter().zip(curves) {
             active[tensor].as_mut().expect("begun above").outcome.curve = curve;
         }
-        for (tensor, piece) in encoded? {
+        for Done { tensor, encoded, shift } in encoded? {
             let active = active[tensor].as_mut().expect("begun above");
-            active.params.append(&piece.params);
-            active.outcome.stats.get_or_insert_default().merge(&piece.stats);
+            active.params.append(&encoded.params);
+            active.outcome.stats.get_or_insert_default().merge(&encoded.stats);
+            active.outcome.shift.extend(shift);
         }
         write_lanes(&window, tensors, &extents, files, &codes)?;
         let first = outcomes.len();
@@ -218,7 +228,7 @@ fn encode<'a>(
     files: &[OutputFile],
     codes: &mut Vec<u8>,
     progress: &dyn Progress,
-) -> Result<Vec<(usize, Encoded)>> {
+) -> Result<Vec<Done>> {
     let quantizer = |t: usize| active[t].as_ref().and_then(|a| a.quantizer.as_ref());
     let code_len = |t: usize, rows: usize| quantizer(t).map_or(0, |q| q.code_len(rows));
     let needed: usize = window.iter().map(|r| code_len(r.tensor, r.rows.len())).sum();
@@ -235,7 +245,7 @@ fn encode<'a>(
             pieces.push(Piece { tensor: part.tensor, rows, codes });
         }
     }
-    let encoded: Vec<Result<Option<(usize, Encoded)>>> = pieces
+    let encoded: Vec<Result<Option<Done>>> = pieces
         .into_par_iter()
         .map_init(Scratch::default, |scratch, piece| {
             let tensor = &tensors[piece.tensor];
@@ -245,7 +255,15 @@ fn encode<'a>(
                     let quantizer = quantizer(t).expect("begun with the window");
                     let encoded = quantizer.encode(piece.rows.clone(), piece.codes)?;
                     write_codes(tensor, weights, quantizer, &piece, &encoded, files, scratch)?;
-                    (rows * weights.cols() * weights.dtype.bytes(), Some((t, encoded)))
+                    let shift = match &tensor.known.means {
+                        Some(means) => {
+                            let (rows, params) = (&piece.rows, &encoded.params);
+                            means.shift(weights, quantizer, rows, piece.codes, params)?
+                        }
+                        None => vec![],
+                    };
+                    let done = Done { tensor: t, encoded, shift };
+                    (rows * weights.cols() * weights.dtype.bytes(), Some(done))
                 }
                 Task::Convert { weights, to, keep } => {
                     convert(tensor, weights, to, keep, piece.rows, files, scratch)?;

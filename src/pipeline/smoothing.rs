@@ -2,12 +2,10 @@
 
 use super::package::Subject;
 use super::roles;
-use crate::graph::{Function, ValueId};
 use crate::plan::Options;
 use crate::smooth::{self, Model, Smooth, Step};
 use crate::source::Source;
 use crate::{Error, Result};
-use std::collections::HashMap;
 
 /// Plans what `--smooth` or `--equalize` asks for, and scales the source's tensors so; what is left to be
 /// put into the functions is in the steps.
@@ -37,41 +35,16 @@ pub(super) fn smooth(
              weights alone",
         );
     }
-    let steps = {
-        let read: &Source = source;
-        let values = |place: usize| {
-            let tensor = read.tensors().get(place)?;
-            Some((tensor.shape.clone(), read.values(tensor)?))
-        };
-        let plan = |functions: Vec<Numbered<'_>>| {
-            smooth::plan(&Model { functions, values: &values }, smooth, calibration)
-        };
-        match subject {
-            Subject::Layers => {
-                return usage("bare layers read nothing of each other; give a model or a package");
-            }
-            Subject::Whole(whole) => {
-                let programs = roles::in_float(whole, read, options)?;
-                let functions = programs.iter().flat_map(|program| program.functions.values());
-                let number = |function| -> Numbered<'_> {
-                    (function, Box::new(move |id| roles::tensor_of(function, id)))
-                };
-                plan(functions.map(number).collect())
-            }
-            Subject::Program { program, constants } => {
-                let mut places: HashMap<(&str, ValueId), usize> = HashMap::new();
-                for (place, constant) in constants.iter().enumerate().filter(|(_, c)| !c.compressed)
-                {
-                    let stands = constant.places.iter();
-                    places.extend(stands.map(|(name, id)| ((name.as_str(), *id), place)));
-                }
-                let number = |(name, function)| -> Numbered<'_> {
-                    let (name, places): (&String, _) = (name, &places);
-                    (function, Box::new(move |id| places.get(&(name.as_str(), id)).copied()))
-                };
-                plan(program.functions.iter().map(number).collect())
-            }
-        }
+    let read: &Source = source;
+    let values = |place: usize| {
+        let tensor = read.tensors().get(place)?;
+        Some((tensor.shape.clone(), read.values(tensor)?))
+    };
+    let steps = roles::with_functions(subject, read, options, |functions| {
+        smooth::plan(&Model { functions, values: &values }, smooth, calibration)
+    })?;
+    let Some(steps) = steps else {
+        return usage("bare layers read nothing of each other; give a model or a package");
     };
     if steps.is_empty() {
         return usage(match smooth {
@@ -92,6 +65,3 @@ pub(super) fn smooth(
     }
     Ok(steps)
 }
-
-/// A function, and what tensor each of its constants is.
-type Numbered<'f> = (&'f Function, Box<dyn Fn(ValueId) -> Option<usize> + 'f>);

@@ -58,6 +58,9 @@ pub struct Options {
     /// Whether GPTQ chooses codes, and in which order it takes columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gptq: Option<Order>,
+    /// Whether biases make up for what rounded weights shift their outputs by on average.
+    #[serde(skip_serializing_if = "is_false")]
+    pub bias_correction: bool,
     /// How columns of unlike size are made alike; they stay, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smooth: Option<Smooth>,
@@ -101,6 +104,7 @@ impl Default for Options {
             recalibration: None,
             importance: false,
             gptq: None,
+            bias_correction: false,
             smooth: None,
             activations: None,
             golden: 0,
@@ -133,7 +137,8 @@ impl Options {
         let activations = self.activations.iter().map(|how| format!("--activations {how}"));
         let importance = self.importance.then(|| "--importance".to_owned());
         let gptq = self.gptq.map(|_| "--gptq".to_owned());
-        activations.chain(importance).chain(gptq).collect()
+        let biases = self.bias_correction.then(|| "--bias-correction".to_owned());
+        activations.chain(importance).chain(gptq).chain(biases).collect()
     }
 
     /// What tensors become that no scheme quantizes: FP16, or FP32 where `--scheme` is `float32`.

@@ -39,6 +39,9 @@ impl Options {
         if let Some(order) = self.gptq {
             words.0.push(format!("--gptq={order}"));
         }
+        if self.bias_correction {
+            words.0.push("--bias-correction".into());
+        }
         if self.requantize {
             words.0.push("--requantize".into());
         }
