@@ -332,11 +332,17 @@ fn shapes_beyond_a_limit_are_told_and_those_at_it_are_not() {
 }
 
 #[test]
-fn every_rule_has_a_name_of_its_own_and_a_source() {
+fn every_rule_has_a_name_of_its_own_a_source_and_a_line_in_the_docs() {
+    let page = include_str!("../../docs/int8-path.md");
     let mut names = std::collections::BTreeSet::new();
     for rule in [Topic::Shapes, Topic::Threads].iter().flat_map(|topic| topic.rules()) {
         assert!(names.insert(rule.id), "{}", rule.id);
         assert!(!rule.source.is_empty(), "{}", rule.id);
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", rule.id)));
+        let row = row.unwrap_or_else(|| panic!("{} is not in the docs", rule.id));
+        for thread in rule.source.split(", ").filter(|source| source.starts_with("https://")) {
+            assert!(row.contains(thread), "{}: {thread}", rule.id);
+        }
     }
     for rule in Topic::Threads.rules() {
         assert!(rule.source.starts_with("https://github.com/"), "{}", rule.id);

@@ -49,6 +49,8 @@ pub enum Reason {
     FusedAttention,
     /// Only some operands of an `add`, `concat` or the like are INT8.
     OneSided,
+    /// Operands are results of INT8 operations, read in float: no pair stands on any.
+    FloatOperands,
     /// All operands are INT8, with different scales.
     UnequalScales,
     /// `softmax`.
@@ -87,6 +89,7 @@ impl Reason {
             Self::Sparse => "sparse",
             Self::FusedAttention => "fused-attention",
             Self::OneSided => "one-sided",
+            Self::FloatOperands => "float-operands",
             Self::UnequalScales => "unequal-scales",
             Self::Softmax => "softmax",
             Self::Norm => "norm",
@@ -149,6 +152,9 @@ impl Reason {
             Self::OneSided =>
                 "only a part of its operands is INT8, so that it computes in float; pairs on all of \
                  them would do".into(),
+            Self::FloatOperands =>
+                "reads results of INT8 operations in float, without pairs, and computes in float; pairs \
+                 on all of its operands would do, and pay where an INT8 layer follows".into(),
             Self::UnequalScales =>
                 "its operands are INT8 with different scales, so that one is rescaled in float; one \
                  shared scale would do".into(),

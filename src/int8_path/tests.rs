@@ -201,6 +201,7 @@ fn a_result_must_become_codes_before_anything_else_takes_it() {
         ("a sum of equal grids", |net, y| { let a = net.pair(y, 0.1); let b = net.pair(y, 0.1); let y = net.op("add", "sum", &[("x", a), ("y", b)]); net.pair(y, 0.1) }, &[]),
         ("of unequal grids",     |net, y| { let a = net.pair(y, 0.1); let b = net.pair(y, 0.2); let y = net.op("add", "sum", &[("x", a), ("y", b)]); net.pair(y, 0.1) }, &["sum unequal-scales"]),
         ("of one side in float", |net, y| { let a = net.pair(y, 0.1); let y = net.op("add", "sum", &[("x", a), ("y", y)]); net.pair(y, 0.1) }, &["sum one-sided"]),
+        ("of results in float",  |net, y| { let y = net.op("add", "sum", &[("x", y), ("y", y)]); net.pair(y, 0.1) }, &["sum float-operands"]),
     ];
     for (name, between, want) in cases {
         let (mut net, x) = Net::new(&[64, 64]);
@@ -279,14 +280,14 @@ fn people_read_shares_and_breaks() {
     head               linear       1  30.8 %  float-table
     layers_*_attended  matmul       2   3.8 %  computed-weight
     layers_*_shares    softmax      2          softmax
-    layers_*_residual  add          2          one-sided
+    layers_*_residual  add          2          float-operands
 
     float-table: the entries of its palette are FP16, and so is the arithmetic; lut-int8 stores INT8
       entries
     computed-weight: both operands are computed, and not both are INT8; a pair in front of each would do
     softmax: exponentials and their sum need more range than 8 bits; INT8 starts anew behind it
-    one-sided: only a part of its operands is INT8, so that it computes in float; pairs on all of them
-      would do
+    float-operands: reads results of INT8 operations in float, without pairs, and computes in float;
+      pairs on all of its operands would do, and pay where an INT8 layer follows
     ");
     insta::assert_snapshot!(path.to_text("main", Some(46)), @r"
     main: 13 products, 851,968 MACs
@@ -301,7 +302,7 @@ fn people_read_shares_and_breaks() {
     head                  1  30.8 %  float-table
     …yers_*_attended      2   3.8 %  computed-weight
     layers_*_shares       2          softmax
-    …yers_*_residual      2          one-sided
+    …yers_*_residual      2          float-operands
 
     float-table: the entries of its palette are
       FP16, and so is the arithmetic; lut-int8
@@ -312,9 +313,11 @@ fn people_read_shares_and_breaks() {
     softmax: exponentials and their sum need more
       range than 8 bits; INT8 starts anew behind
       it
-    one-sided: only a part of its operands is
-      INT8, so that it computes in float; pairs on
-      all of them would do
+    float-operands: reads results of INT8
+      operations in float, without pairs, and
+      computes in float; pairs on all of its
+      operands would do, and pay where an INT8
+      layer follows
     ");
 }
 

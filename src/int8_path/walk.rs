@@ -218,7 +218,12 @@ impl Walk<'_> {
             Edge::Float | Edge::Codes | Edge::Sum(_) | Edge::ChannelPair => None,
         };
         let Some(grids) = operands.iter().map(grid).collect::<Option<Vec<_>>>() else {
-            self.end(operation, Reason::OneSided, 0);
+            let paired = operands.iter().any(|edge| match edge {
+                Edge::Pair(_) | Edge::Moved { .. } | Edge::ChannelPair | Edge::Codes => true,
+                Edge::Sum(_) | Edge::Float => false,
+            });
+            let reason = if paired { Reason::OneSided } else { Reason::FloatOperands };
+            self.end(operation, reason, 0);
             return Edge::Float;
         };
         if grids.windows(2).any(|pair| pair[0] != pair[1]) {

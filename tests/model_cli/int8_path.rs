@@ -2,6 +2,7 @@
 
 use super::tiny;
 use crate::bench::Bench;
+use std::fs;
 
 #[test]
 fn weights_alone_leave_all_arithmetic_in_float() {
@@ -152,4 +153,36 @@ fn a_plan_compares_schemes_by_what_a_chip_reads_and_multiplies() {
     assert!(calls.iter().all(|call| call["scheme"] == "palette-6" && call["function"] == "main"));
     assert_eq!(calls.len(), 1);
     assert!(!bench.path("bert-palette-6").exists());
+}
+
+/// Two images of noise, as a file of inputs.
+fn images(bench: &Bench, name: &str) {
+    let numbers = 2 * 3 * 32 * 32;
+    let header = format!(
+        r#"{{"pixel_values":{{"dtype":"F32","shape":[2,3,32,32],"data_offsets":[0,{}]}}}}"#,
+        4 * numbers
+    );
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.bytes());
+    for i in 0..numbers as u32 {
+        let noise = i.wrapping_mul(2_654_435_761) >> 16;
+        file.extend((noise as f32 / 32_768.0 - 1.0).to_le_bytes());
+    }
+    fs::write(bench.path(name), file).unwrap();
+}
+
+#[test]
+fn sums_of_residual_blocks_keep_the_chain_where_a_layer_follows() {
+    let bench = Bench::new();
+    images(&bench, "images.safetensors");
+    let words = ["-o", "q", "--to", "mlpackage", "--min-elements", "1", "--activations", "int8"];
+    let counts = ["--calibration", "images.safetensors"];
+    let said = bench.run(&[&[&tiny("resnet-basic")[..]], &words[..], &counts].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let function = &bench.json(&["inspect", "q", "--int8-path"])["packages"][0]["functions"][0];
+    assert_eq!(function["int8_share"], 1.0);
+    // Three blocks, three sums; behind the last one comes the mean over all places.
+    let breaks = function["every_break"].as_array().unwrap();
+    let told: Vec<_> = breaks.iter().map(|found| (&found["operation"], &found["reason"])).collect();
+    assert_eq!(told, [(&"stages_1_blocks_1_sum".into(), &"float-operands".into())]);
 }
