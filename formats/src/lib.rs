@@ -10,6 +10,7 @@
 //! | [`mil`] | the protobuf messages of a CoreML model: `Model`, its description, and MIL programs |
 //! | [`weight_blob`] | `weight.bin`, blob storage version 2 |
 //! | [`mlpackage`] | the package directory around the two, with its manifest |
+//! | [`gguf`] | GGUF, read: metadata and tensors of ggml's files |
 //! | [`metal_blob`] | the page-aligned safetensors file for Metal, and its lane orders |
 //! | [`bits`] | sub-byte codes as one little-endian bit stream |
 //! | [`Error`] | whose fault it was, where, and what would do |
@@ -19,6 +20,7 @@
 
 pub mod bits;
 mod error;
+pub mod gguf;
 pub mod metal_blob;
 pub mod mil;
 pub mod mlpackage;
