@@ -150,7 +150,7 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "A", help_heading = "Activations", requires = "calibration")]
     pub(crate) activations: Option<Activations>,
     /// What the model's activations in float are: counts that `quantize calibrate` wrote, or data as it
-    /// takes them, to be counted first
+    /// takes them (a text, a file of inputs, a folder of images), to be counted first
     #[arg(long, value_name = "DATA", help_heading = "Activations")]
     pub(crate) calibration: Option<PathBuf>,
     /// Move outlier columns between what layers read and their weights, by powers of two, which changes
@@ -198,9 +198,10 @@ pub(crate) struct Convert {
     /// With --scheme auto: outputs of at least this SQNR, the mean error over outputs; the smallest plan
     #[arg(long, value_name = "DB", help_heading = "Auto", allow_negative_numbers = true)]
     pub(crate) min_sqnr: Option<f64>,
-    /// With --scheme auto: what is measured on: a text for a language model with its tokenizer.json, or
-    /// a .safetensors file of inputs, samples along the first axis [default: drawn inputs]
-    #[arg(long, value_name = "FILE", help_heading = "Auto")]
+    /// With --scheme auto: what is measured on: a text for a language model with its tokenizer.json, a
+    /// .safetensors or .npz file of inputs, samples along the first axis, or a folder of images
+    /// [default: drawn inputs]
+    #[arg(long, value_name = "DATA", help_heading = "Auto")]
     pub(crate) data: Option<PathBuf>,
     /// With --scheme auto: what weights may become. May be repeated [default: palette-4, palette-6 (both
     /// also with group:16), palette-8, linear-int8, float16]
@@ -538,8 +539,9 @@ FP16, while the package runs on the CPU. All counts are integers: files of parts
 are the file of the whole.
 
 DATA is a text file, for which the tokenizer.json beside the package is needed: an encoder is fed
-each line, a language model windows of its context. Or it is a .safetensors file of the function's
-inputs, with samples along the first axis.
+each line, a language model windows of its context. Or it is a .safetensors or .npz file of the
+function's inputs, with samples along the first axis. Or a folder of PNGs and JPEGs, which become
+inputs as the model's preprocessor_config.json beside the package says.
 
 Shown, worst first, is each value's range, and what INT8 codes on it cost: `dB` is 10 log10(signal / squared
 error), of a symmetric grid and of an asymmetric one; `clipped` is the share of numbers outside;
@@ -548,6 +550,7 @@ values that meet a weight.
 
 Examples:
   quantize calibrate minilm-float16/ sentences.txt --out minilm.calibration.safetensors
+  quantize calibrate resnet-float16/ pictures/ --out resnet.calibration.safetensors
   quantize calibrate digits.mlpackage images.safetensors --function fc1_weight --out fc1.safetensors
   quantize calibrate --merge part1.safetensors part2.safetensors --out whole.safetensors
   quantize calibrate --merge whole.safetensors --observer percentile:99.99 --json"
@@ -556,7 +559,7 @@ pub(crate) struct Calibrate {
     /// A package, or an output folder of quantize; best one in float
     #[arg(required_unless_present = "merge")]
     pub(crate) package: Option<PathBuf>,
-    /// A text file, or a .safetensors or .npz file of named inputs
+    /// A text file, a .safetensors or .npz file of named inputs, or a folder of images
     #[arg(required_unless_present = "merge")]
     pub(crate) data: Option<PathBuf>,
     /// Where the counts go
@@ -565,7 +568,8 @@ pub(crate) struct Calibrate {
     /// Merge the counts of one model on several data; of a single file, show them
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["package", "data", "function"])]
     pub(crate) merge: Vec<PathBuf>,
-    /// The function that takes the rows of a .safetensors or .npz file [default: the package's]
+    /// The function that takes images, or the rows of a .safetensors or .npz file [default: the
+    /// package's]
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
     /// Also record Σxxᵀ of the layers' inputs, which --gptq quantizes by; of those values alone whose

@@ -2,11 +2,13 @@
 
 use super::args::Convert;
 use super::args::SchemeWord;
-use super::{screen, tokenizer};
+use super::{data, screen, tokenizer};
 use std::path::Path;
+use std::sync::Arc;
 use twolane::auto::{Budget, Plan};
+use twolane::execute::RowData;
 use twolane::pipeline::Progress;
-use twolane::pipeline::auto::{Data, Wanted, auto};
+use twolane::pipeline::auto::{Data, ROWS, Wanted, auto};
 use twolane::plan::Options;
 use twolane::scheme::{Float, Scheme};
 use twolane::validate::Text;
@@ -31,7 +33,7 @@ pub(super) fn choose(
     let wanted = Wanted {
         budget: budget(args)?,
         candidates: args.candidate.clone(),
-        data: data(args, input)?,
+        data: measured_on(args, input)?,
         file: args.plan.clone(),
         converts: !args.dry_run,
     };
@@ -90,14 +92,14 @@ fn budget(args: &Convert) -> Result<Budget> {
 }
 
 /// What is measured on.
-fn data(args: &Convert, input: &Path) -> Result<Data> {
-    let Some(file) = &args.data else { return Ok(Data::Drawn) };
-    if file.extension().is_some_and(|extension| extension == "safetensors") {
-        return Ok(Data::Rows(file.clone()));
-    }
-    let text = screen::read_text(file)?;
+fn measured_on(args: &Convert, input: &Path) -> Result<Data> {
+    let Some(path) = &args.data else { return Ok(Data::Drawn) };
     let folder = if input.is_file() { input.parent().unwrap_or(Path::new("")) } else { input };
-    let tokenizer = tokenizer::beside(folder, ", or give a .safetensors file of inputs")?;
+    if let Some(rows) = RowData::open(path, folder)? {
+        return Ok(Data::Rows(Arc::new(rows.spread(ROWS))));
+    }
+    let text = screen::read_text(path)?;
+    let tokenizer = tokenizer::beside(folder, data::INSTEAD)?;
     let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
     Ok(Data::Text(Text { begin, ids }))
 }

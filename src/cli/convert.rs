@@ -33,6 +33,7 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         refuse_of_models(args)?;
     }
     let mut options = options(args)?;
+    refuse_idle_counts(args, &options)?;
     if let Some(path) = &args.calibration {
         match counts::stored(path)? {
             Some(stored) => options.calibration = Some(Arc::new(stored)),
@@ -62,6 +63,20 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         screen::write((report.to_text(screen::width()) + &told + &wrote).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Counts that nothing is decided by were meant for something: hours of counting, maybe.
+fn refuse_idle_counts(args: &Convert, options: &Options) -> Result<()> {
+    let scales = matches!(options.smooth, Some(Smooth::Measured(_)));
+    match args.calibration.is_some() && !scales && options.counted_for().is_empty() {
+        false => Ok(()),
+        true => Err(Error::Usage(
+            "--calibration: nothing would be decided by it; say what for: --activations int8 (INT8 \
+             layers), --smooth (outlier columns), --bias-correction, --importance or --gptq (weights \
+             that know their inputs); what --scheme auto measures on is --data"
+                .into(),
+        )),
+    }
 }
 
 /// A plan follows from counts, and counting is no part of a dry run.

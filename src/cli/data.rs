@@ -6,14 +6,17 @@ use regex::Regex;
 use std::path::Path;
 use twolane::calibrate::Calibration;
 use twolane::embed::Encoder;
-use twolane::execute::{Npz, RowFile};
+use twolane::execute::RowData;
 use twolane::generate::widest;
 use twolane::pipeline::Progress;
 use twolane::runtime::Cpu;
-use twolane::source::{Package, Source};
+use twolane::source::Package;
 use twolane::validate::Text;
 use twolane::watch::{Samples, calibrate};
 use twolane::{Error, Result};
+
+/// What would do where there is no tokenizer.
+pub(super) const INSTEAD: &str = ", or give a .safetensors or .npz file of inputs";
 
 /// How data are counted.
 #[derive(Clone, Copy, Default)]
@@ -29,7 +32,8 @@ pub(super) struct Counting<'a> {
 }
 
 /// The activations of the package at `place` on the data at `data`: rows of a .safetensors or .npz
-/// file; of any other, text, in windows for a language model and in lines for an encoder.
+/// file; the images of a folder; of any other file, text, in windows for a language model and in lines
+/// for an encoder.
 ///
 /// # Errors
 /// [`Error::Usage`] and [`Error::Input`] for data that the package cannot be fed with; as
@@ -37,38 +41,21 @@ pub(super) struct Counting<'a> {
 pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result<Calibration> {
     let Counting { function, hessians, quiet, beside } = counting;
     let package = Package::open(place)?;
+    let beside = beside.unwrap_or(place);
     let bar = screen::Bar::counting(quiet);
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    let rows = |file: &dyn RowFile, hash: blake3::Hash| {
-        let samples = Samples::Rows(file, function);
-        calibrate(&package, samples, (&name, &hash.to_hex()), hessians, &bar)
-    };
-    match data.extension().and_then(|ending| ending.to_str()) {
-        Some("safetensors") => {
-            let file = Source::open(data)?;
-            let mut hash = blake3::Hasher::new();
-            for file in file.files() {
-                hash.update_rayon(file.bytes());
-            }
-            return rows(&file, hash.finalize());
-        }
-        Some("npz") => {
-            let file = Npz::open(data)?;
-            return rows(&file, blake3::Hasher::new().update_rayon(file.bytes()).finalize());
-        }
-        _ => {}
+    if let Some(rows) = RowData::open(data, tokenizer::folder_of(beside))? {
+        let (name, hash) = (rows.name(), rows.hash().to_hex());
+        return calibrate(&package, Samples::Rows(&rows, function), (name, &hash), hessians, &bar);
     }
     if function.is_some() {
-        let found = "--function chooses who takes rows of a .safetensors or .npz file; a text is fed to \
+        let found = "--function chooses who takes images, or rows of a .safetensors or .npz file; a text is fed to \
                      the functions that take texts";
         return Err(Error::Usage(found.into()));
     }
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
     let text = screen::read_text(data)?;
     let hash = blake3::hash(text.as_bytes()).to_hex();
-    let tokenizer = tokenizer::beside(
-        beside.unwrap_or(place),
-        ", or give a .safetensors or .npz file of inputs",
-    )?;
+    let tokenizer = tokenizer::beside(beside, INSTEAD)?;
     if widest(&package.program).is_some() {
         let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
         let text = Text { begin, ids };

@@ -4,18 +4,22 @@ use std::path::Path;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 use twolane::{Error, Result};
 
+/// The output folder that a package lies in, or that `package` is.
+pub(super) fn folder_of(package: &Path) -> &Path {
+    // A package is a folder too: one with a manifest.
+    match package.join("Manifest.json").is_file() {
+        true => package.parent().unwrap_or(Path::new("")),
+        false => package,
+    }
+}
+
 /// The tokenizer in an output folder, or beside a package.
 ///
 /// # Errors
 /// [`Error::Usage`] where there is none, which ends in `instead`; [`Error::Input`] for one that cannot
 /// be read.
 pub(super) fn beside(package: &Path, instead: &str) -> Result<Tokenizer> {
-    // A package is a folder too: one with a manifest.
-    let folder = match package.join("Manifest.json").is_file() {
-        true => package.parent().unwrap_or(Path::new("")),
-        false => package,
-    };
-    let place = &folder.join("tokenizer.json");
+    let place = &folder_of(package).join("tokenizer.json");
     if !place.is_file() {
         return Err(Error::Usage(format!(
             "there is no {}; put the model's own there{instead}",

@@ -3,14 +3,122 @@
 use super::convert::{Stored, check_pixels, check_shape, convert};
 use super::{draw, key};
 use crate::formats::safetensors::Dtype;
-use crate::graph::{Dim, Feature, Function, Program, ValueType};
+use crate::graph::{Dim, Feature, Function, ValueType};
 use crate::runtime::{Shapes, Tensors};
 use crate::source::Source;
 use crate::{Error, Result};
-use std::io::Read;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+#[cfg(feature = "data")]
+use super::{Folder, Images, Npz, Processor};
+
+/// Samples as they lie on a disk.
+#[derive(Debug)]
+pub struct RowData {
+    name: String,
+    hash: blake3::Hash,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File(Box<dyn RowFile>),
+    #[cfg(feature = "data")]
+    Images(Folder, Processor),
+}
+
+impl RowData {
+    /// Opens what holds samples by its name: a `.safetensors` or `.npz` file of named inputs, or a folder
+    /// of images, which become inputs as the `preprocessor_config.json` in the folder `model` says. `None` for
+    /// anything else.
+    ///
+    /// # Errors
+    /// As [`Source::open`], [`Npz::open`], [`Folder::open`] and [`Processor::in_folder`]; [`Error::Usage`]
+    /// for what this build does not read.
+    pub fn open(path: &Path, model: &Path) -> Result<Option<Self>> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let (hash, kind) = match ending {
+            _ if path.is_dir() => images(path, model)?,
+            Some("safetensors") => {
+                let file = Source::open(path)?;
+                let mut hash = blake3::Hasher::new();
+                file.files().iter().for_each(|file| {
+                    hash.update_rayon(file.bytes());
+                });
+                (hash.finalize(), Kind::File(Box::new(file)))
+            }
+            Some("npz") => npz(path)?,
+            _ => return Ok(None),
+        };
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Some(Self { name, hash, kind }))
+    }
+
+    /// The name of the file or folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The BLAKE3 of its bytes.
+    pub fn hash(&self) -> blake3::Hash {
+        self.hash
+    }
+
+    /// About so many of the images, spread over all, where they are images: those that are left out are
+    /// never decoded. Of other files, all.
+    pub fn spread(self, most: usize) -> Self {
+        let kind = match self.kind {
+            #[cfg(feature = "data")]
+            Kind::Images(folder, processor) => Kind::Images(folder.spread(most), processor),
+            file => file,
+        };
+        Self { kind, ..self }
+    }
+
+    /// The tensors for a function.
+    ///
+    /// # Errors
+    /// As [`Images::new`].
+    #[cfg_attr(not(feature = "data"), allow(unused_variables, clippy::unnecessary_wraps))]
+    pub fn tensors<'a>(&'a self, function: &'a Function) -> Result<Box<dyn RowFile + 'a>> {
+        match &self.kind {
+            Kind::File(file) => Ok(Box::new(&**file)),
+            #[cfg(feature = "data")]
+            Kind::Images(folder, processor) => {
+                Ok(Box::new(Images::new(folder, processor, function)?))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "data")]
+fn images(path: &Path, model: &Path) -> Result<(blake3::Hash, Kind)> {
+    let folder = Folder::open(path)?;
+    let processor = Processor::in_folder(model)?;
+    Ok((folder.hash()?, Kind::Images(folder, processor)))
+}
+
+#[cfg(feature = "data")]
+fn npz(path: &Path) -> Result<(blake3::Hash, Kind)> {
+    let file = Npz::open(path)?;
+    Ok((blake3::Hasher::new().update_rayon(file.bytes()).finalize(), Kind::File(Box::new(file))))
+}
+
+#[cfg(not(feature = "data"))]
+fn images(path: &Path, _: &Path) -> Result<(blake3::Hash, Kind)> {
+    npz(path)
+}
+
+#[cfg(not(feature = "data"))]
+fn npz(path: &Path) -> Result<(blake3::Hash, Kind)> {
+    let found = "this build reads .safetensors files alone; build it with the feature `data`";
+    Err(Error::Usage(format!("{}: {found}", path.display())))
+}
 
 /// A file of named tensors, each of which can be read from its first byte to its last.
-pub trait RowFile {
+pub trait RowFile: std::fmt::Debug {
     /// The file, in errors.
     fn stem(&self) -> &str;
 
@@ -18,10 +126,26 @@ pub trait RowFile {
     fn tensors(&self) -> Vec<(&str, Dtype, &[usize])>;
 
     /// The little-endian elements of tensor number `place` in row-major order, as many as its shape has.
+    /// Reading them fails with an [`Error`] within the [`io::Error`] where there is more to say than where
+    /// they lie in the file.
     ///
     /// # Errors
     /// [`Error::Input`] for a file that holds something else there than it says.
     fn read(&self, place: usize) -> Result<Box<dyn Read + '_>>;
+}
+
+impl<F: RowFile + ?Sized> RowFile for &F {
+    fn stem(&self) -> &str {
+        (**self).stem()
+    }
+
+    fn tensors(&self) -> Vec<(&str, Dtype, &[usize])> {
+        (**self).tensors()
+    }
+
+    fn read(&self, place: usize) -> Result<Box<dyn Read + '_>> {
+        (**self).read(place)
+    }
 }
 
 impl RowFile for Source {
@@ -75,9 +199,13 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// [`Error::Input`] for an input that is missing, given twice or has no rows, and for numbers of
     /// rows and shapes that do not fit.
-    pub fn open(file: &'a dyn RowFile, program: &'a Program, name: &str) -> Result<Self> {
-        let function = &program.functions[name];
-        let is_function = |word: &str| program.functions.contains_key(word);
+    pub fn open(
+        file: &'a dyn RowFile,
+        functions: &'a BTreeMap<String, Function>,
+        name: &str,
+    ) -> Result<Self> {
+        let function = &functions[name];
+        let is_function = |word: &str| functions.contains_key(word);
         let tensors = file.tensors();
         let mut inputs = Vec::new();
         let mut samples: Option<usize> = None;
@@ -164,7 +292,10 @@ impl<'a> Rows<'a> {
             let tensor = match tensor {
                 None => draw::left_out(function, feature, None).map_err(wrong)?,
                 Some(column) => {
-                    column.read().map_err(wrong)?;
+                    column.read().map_err(|why| match why.downcast::<Error>() {
+                        Ok(error) => error,
+                        Err(why) => wrong(format!("cannot be read: {why}")),
+                    })?;
                     let Column { dtype, shape, sample, .. } = column;
                     let stored = Stored { dtype: *dtype, shape, bytes: sample };
                     let converted = convert(stored, function, feature).map_err(wrong)?;
@@ -184,15 +315,14 @@ const STORE: &str = "store it as what the function declares, samples along the f
 
 impl Column<'_> {
     /// Reads the next sample: memory grows with what is really there.
-    fn read(&mut self) -> std::result::Result<(), String> {
+    fn read(&mut self) -> io::Result<()> {
+        let broken = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
         let bytes = self.shape.iter().try_fold(self.dtype.bitsize() / 8, |n, &d| n.checked_mul(d));
-        let bytes = bytes.ok_or("is beyond all bounds")?;
+        let Some(bytes) = bytes else { return broken("it is beyond all bounds") };
         self.sample.clear();
-        let read = self.rest.by_ref().take(bytes as u64).read_to_end(&mut self.sample);
-        match read {
-            Ok(read) if read == bytes => Ok(()),
-            Ok(_) => Err("is cut off".into()),
-            Err(why) => Err(format!("cannot be read: {why}")),
+        match self.rest.by_ref().take(bytes as u64).read_to_end(&mut self.sample)? {
+            read if read == bytes => Ok(()),
+            _ => broken("it is cut off"),
         }
     }
 }

@@ -345,6 +345,11 @@ impl Config {
         Error::input(&self.place, format!("`{key}` is {value}"), remedy)
     }
 
+    /// Whether a list stands under the key.
+    pub fn is_list(&self, key: &str) -> bool {
+        self.get(key).is_some_and(Value::is_array)
+    }
+
     /// Ends the reading: every key must have been read, be neutral, or be off (null or false).
     ///
     /// A flag that its class does not read is of another class, or of a later version, and switches
@@ -354,6 +359,16 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] with all keys that are left.
     pub fn finish(&self) -> Result<()> {
+        self.finish_or(
+            "set those that change nothing to null, or write the layers alone with --layer-package",
+        )
+    }
+
+    /// The same for another file than a model's configuration; `remedy` says what would do.
+    ///
+    /// # Errors
+    /// As [`Config::finish`].
+    pub fn finish_or(&self, remedy: &str) -> Result<()> {
         let read = self.read.borrow();
         let known = |key: &String| read.contains(key) || NEUTRAL.contains(&key.as_str());
         let off = |value: &Value| value.is_null() || *value == Value::Bool(false);
@@ -364,8 +379,6 @@ impl Config {
         }
         let found =
             format!("keys that are not understood may change the arithmetic: {}", left.join(", "));
-        let remedy =
-            "set those that change nothing to null, or write the layers alone with --layer-package";
         Err(Error::input(&self.place, found, remedy))
     }
 

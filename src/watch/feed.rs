@@ -3,7 +3,7 @@
 use super::watching::{Watching, locked};
 use crate::calibrate::{Calibration, Data, Model};
 use crate::embed::Encoder;
-use crate::execute::{RowFile, Rows, choose};
+use crate::execute::{RowData, Rows, choose};
 use crate::generate::Session;
 use crate::model::decoder::ane::Host;
 use crate::progress::Progress;
@@ -20,8 +20,8 @@ pub enum Samples<'a> {
     Windows(&'a Text),
     /// Texts for an encoder, as token ids that fit into its context, made as they are asked for.
     Texts(&'a mut dyn Iterator<Item = Result<Vec<i32>>>),
-    /// Rows of named tensors for a function, the default one without a name: see [`Rows`].
-    Rows(&'a dyn RowFile, Option<&'a str>),
+    /// Rows of named tensors, or images, for a function, the default one without a name: see [`Rows`].
+    Rows(&'a RowData, Option<&'a str>),
 }
 
 /// Runs a package on all samples, and counts its activations. `file` and `blake3` say what they are;
@@ -63,9 +63,10 @@ pub fn calibrate(
                 progress.advance(1);
             }
         }
-        Samples::Rows(file, name) => {
+        Samples::Rows(data, name) => {
             let (name, found) = choose(&package.program, name)?;
-            let rows = Rows::open(file, &package.program, name)?;
+            let tensors = data.tensors(found)?;
+            let rows = Rows::open(&*tensors, &package.program.functions, name)?;
             let mut prepared = watching.prepare(found, &rows.shapes())?;
             progress.start(rows.len() as u64);
             let mut outputs = Tensors::new();

@@ -253,3 +253,108 @@ fn an_interrupted_count_leaves_nothing_behind() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(names(&bench), before);
 }
+
+/// A folder of three drawn images of 32 × 32 pixels, and the inputs that they are.
+fn draw_images(bench: &Bench) {
+    fs::create_dir_all(bench.path("pictures/more")).unwrap();
+    let names = ["pictures/b.png", "pictures/more/a.png", "pictures/a.png"];
+    let mut inputs = BTreeMap::new();
+    for (seed, name) in (1..).zip(names) {
+        let mut state: u32 = seed;
+        let mut drawn = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let pixels: Vec<u8> = (0..32 * 32 * 3).map(|_| drawn()).collect();
+        image::save_buffer(bench.path(name), &pixels, 32, 32, image::ColorType::Rgb8).unwrap();
+        let scaled = |&x: &u8| ((f64::from(x) / 255.0) as f32 - 0.5) / 0.5;
+        let plane = |channel| pixels.iter().skip(channel).step_by(3).map(scaled);
+        inputs.insert(name, (0..3).flat_map(plane).collect::<Vec<f32>>());
+    }
+    let tensor = ("pixel_values".to_owned(), Dtype::F32, vec![3, 3, 32, 32]);
+    let mut file = Layout::new(&[tensor], &BTreeMap::new()).unwrap().header;
+    file.extend(inputs.values().flatten().flat_map(|x| x.to_le_bytes()));
+    fs::write(bench.path("rows.safetensors"), file).unwrap();
+}
+
+const PROCESSOR: &str = r#"{"image_processor_type": "ViTImageProcessor", "do_resize": false,
+    "rescale_factor": 0.00392156862745098}"#;
+
+#[test]
+fn a_folder_of_images_is_counted_as_its_inputs_are() {
+    let bench = Bench::new();
+    draw_images(&bench);
+    let words = ["--scheme", "float16", "--to", "mlpackage", "-q", "-o"];
+    for (name, unit) in [("vit", "gpu"), ("resnet-basic", "gpu"), ("vit", "ane")] {
+        let out = format!("{name}-{unit}");
+        let said =
+            bench.run(&[&[tiny(name).as_str(), "--unit", unit], &words[..], &[&out]].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let refused = bench.run(&["calibrate", &out, "pictures", "-o", "c"]);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        assert!(refused.err.contains("there is no"), "{}", refused.err);
+        fs::write(bench.path(&out).join("preprocessor_config.json"), PROCESSOR).unwrap();
+        let rows = bench.json(&["calibrate", &out, "rows.safetensors", "-o", "rows"]);
+        if name == "resnet-basic" {
+            // Its function takes any size, and nothing says which these have.
+            let said = bench.run(&["calibrate", &out, "pictures", "-o", "c"]);
+            assert_eq!(said.code, 3, "{}", said.err);
+            assert!(said.err.contains("images of different sizes"), "{}", said.err);
+            let sized = PROCESSOR.replace("false", r#"true, "size": 32"#);
+            fs::write(bench.path(&out).join("preprocessor_config.json"), sized).unwrap();
+        }
+        let images = bench.json(&["calibrate", &out, "pictures", "-o", "images"]);
+        assert_eq!(images["values"], rows["values"], "{out}");
+        assert_eq!(images["data"][0]["file"], "pictures");
+        assert_eq!(images["data"][0]["samples"], 3);
+    }
+    fs::write(bench.path("pictures/more/b.png"), "broken").unwrap();
+    let said = bench.run(&["calibrate", "vit-gpu", "pictures", "-o", "c"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("more/b.png: it is neither PNG nor JPEG"), "{}", said.err);
+    let sized = PROCESSOR.replace("false", r#"true, "size": 64"#);
+    fs::write(bench.path("vit-gpu/preprocessor_config.json"), sized).unwrap();
+    let said = bench.run(&["calibrate", "vit-gpu", "pictures", "-o", "c"]);
+    assert!(said.err.contains("it makes images of 64 × 64 pixels"), "{}", said.err);
+    assert!(!bench.path("c").exists());
+}
+
+#[test]
+fn a_checkpoint_is_quantized_by_images() {
+    let bench = Bench::new();
+    draw_images(&bench);
+    fs::create_dir(bench.path("model")).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(format!("{}/{name}", tiny("vit")), bench.path("model").join(name)).unwrap();
+    }
+    fs::write(bench.path("model/preprocessor_config.json"), PROCESSOR).unwrap();
+    let int8 = ["--activations", "int8", "--calibration", "pictures", "--to", "mlpackage"];
+    let said = bench.run(&[&["model", "-q", "-o", "q"], &int8[..]].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    let report: Value =
+        serde_json::from_slice(&fs::read(bench.path("q/report.json")).unwrap()).unwrap();
+    assert_eq!(report["options"]["calibration"][0]["file"], "pictures");
+    // The same choice as on the inputs that the images are.
+    let chosen = |data: &str, out: &str| {
+        let auto =
+            ["--scheme", "auto", "--target-bpw", "7", "--data", data, "--min-elements", "64"];
+        let said =
+            bench.run(&[&["model", "-q", "-o", out, "--to", "mlpackage"], &auto[..]].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        let plan = fs::read_to_string(bench.path(&format!("{out}.plan.toml"))).unwrap();
+        plan.lines().filter(|line| !line.contains("data")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(chosen("pictures", "by-images"), chosen("rows.safetensors", "by-rows"));
+}
+
+#[test]
+fn counts_without_a_use_are_refused() {
+    let bench = with_checkpoint();
+    for more in [&[][..], &["--scheme", "palette-4"], &["--dry-run"]] {
+        let words = ["model", "--calibration", "text.txt", "-o", "out"];
+        let said = bench.run(&[&words[..], more].concat());
+        assert_eq!(said.code, 2, "{}", said.out);
+        assert!(said.err.contains("--calibration: nothing would be decided by it"), "{}", said.err);
+        assert!(!bench.path("out").exists());
+    }
+}

@@ -16,12 +16,14 @@ mod trial;
 use super::prepare::{Opened, open};
 use super::{Progress, output};
 use crate::auto::{self, Budget, Candidate, Choice, Measured, Metric, Plan, Row};
-use crate::execute::replace_file;
+use crate::execute::{RowData, replace_file};
 use crate::plan::Options;
 use crate::scheme::Scheme;
 use crate::validate::Text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+pub use steps::ROWS;
 use subject::Found;
 use trial::Trial;
 
@@ -30,8 +32,8 @@ use trial::Trial;
 pub enum Data {
     /// A text for a language model.
     Text(Text),
-    /// A safetensors file of a function's inputs, its samples along the first axis.
-    Rows(PathBuf),
+    /// A function's inputs, or images.
+    Rows(Arc<RowData>),
     /// Inputs that follow from names alone.
     Drawn,
 }
@@ -120,7 +122,7 @@ pub fn auto(
     let found = subject::of(opened, options, wanted)?;
     let mut plan = Plan {
         model: model_hash(&found.opened),
-        data: data_hash(&wanted.data)?,
+        data: data_hash(&wanted.data),
         measured: measured_how(options, metric),
         ..Plan::default()
     };
@@ -194,16 +196,11 @@ fn model_hash(opened: &Opened) -> String {
     hash.finalize().to_hex().to_string()
 }
 
-fn data_hash(data: &Data) -> Result<String> {
+fn data_hash(data: &Data) -> String {
     let mut hash = blake3::Hasher::new();
     match data {
-        Data::Drawn => return Ok("drawn".into()),
-        Data::Rows(file) => {
-            let source = crate::source::Source::open(file)?;
-            source.files().iter().for_each(|file| {
-                hash.update_rayon(file.bytes());
-            });
-        }
+        Data::Drawn => return "drawn".into(),
+        Data::Rows(data) => return data.hash().to_hex().to_string(),
         Data::Text(text) => {
             hash.update(&(text.begin.len() as u64).to_le_bytes());
             for id in text.begin.iter().chain(&text.ids) {
@@ -211,7 +208,7 @@ fn data_hash(data: &Data) -> Result<String> {
             }
         }
     }
-    Ok(hash.finalize().to_hex().to_string())
+    hash.finalize().to_hex().to_string()
 }
 
 /// What measurements follow from beside model and data.

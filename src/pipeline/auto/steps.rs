@@ -1,21 +1,19 @@
 //! Inputs through functions, beside the same in float.
 
 use super::trial::Shared;
-use crate::execute::{Inputs, Rows, choose, run_on};
+use crate::execute::{Inputs, RowData, Rows, choose, run_on};
 use crate::graph::{Function, Program};
 use crate::metrics::Closeness;
 use crate::model::decoder::ane::Host;
 use crate::runtime::{Tensor, Tensors};
-use crate::source::Source;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Drawn samples of each function.
 const DRAWN: usize = 4;
 
-/// Samples of a file at most, spread over it.
-const ROWS: usize = 64;
+/// Samples of data at most, spread over them.
+pub const ROWS: usize = 64;
 
 /// Inputs of functions, and what the model in float makes of them.
 pub(super) struct Steps {
@@ -56,19 +54,18 @@ impl Steps {
         Self::new(functions, inputs, backend)
     }
 
-    /// Rows of a file for the one function.
+    /// Rows of samples for the one function.
     ///
     /// # Errors
     /// As [`Rows::open`] and the backend.
     pub(super) fn of_rows(
-        program: &Program,
         functions: &BTreeMap<String, Function>,
-        file: &Path,
+        data: &RowData,
         backend: Shared,
     ) -> Result<Self> {
         let name = functions.keys().next().ok_or_else(|| Error::bug("rows", "for no function"))?;
-        let file = Source::open(file)?;
-        let rows = Rows::open(&file, program, name)?;
+        let tensors = data.tensors(&functions[name])?;
+        let rows = Rows::open(&*tensors, functions, name)?;
         if rows.is_empty() {
             return Err(Error::Usage("--data gives no sample; give more of it".into()));
         }

@@ -74,7 +74,7 @@ impl<'f> Trial<'f> {
                 let texts = Texts::new(function, host, text, metric, backend)?;
                 Fed::Texts(Box::new(texts))
             }
-            Data::Rows(file) => Fed::Steps(Steps::of_rows(program, &functions, file, backend)?),
+            Data::Rows(data) => Fed::Steps(Steps::of_rows(&functions, data, backend)?),
             Data::Drawn => Fed::Steps(Steps::drawn(&functions, host.as_ref(), backend)?),
         };
         Ok(Self { found, clip: options.clip, functions, places, fed })
