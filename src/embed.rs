@@ -24,7 +24,8 @@ const STRIDE: usize = 32;
 const VECTORS: [&str; 2] = ["sentence_embedding", "pooler_output"];
 
 const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
+/// The input that tells tokens from padding.
+pub(crate) const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 
 /// An encoder's package: texts in, whatever it makes of them out.

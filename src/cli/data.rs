@@ -11,8 +11,9 @@ use twolane::generate::widest;
 use twolane::pipeline::Progress;
 use twolane::runtime::Cpu;
 use twolane::source::Package;
+use twolane::text::listed;
 use twolane::validate::Text;
-use twolane::watch::{Samples, calibrate};
+use twolane::watch::{Counted, Samples, calibrate};
 use twolane::{Error, Result};
 
 /// What would do where there is no tokenizer.
@@ -45,7 +46,9 @@ pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result
     let bar = screen::Bar::counting(quiet);
     if let Some(rows) = RowData::open(data, tokenizer::folder_of(beside))? {
         let (name, hash) = (rows.name(), rows.hash().to_hex());
-        return calibrate(&package, Samples::Rows(&rows, function), (name, &hash), hessians, &bar);
+        let counted =
+            calibrate(&package, Samples::Rows(&rows, function), (name, &hash), hessians, &bar)?;
+        return Ok(told(counted, quiet));
     }
     if function.is_some() {
         let found = "--function chooses who takes images, or rows of a .safetensors or .npz file; a text is fed to \
@@ -59,7 +62,8 @@ pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result
     if widest(&package.program).is_some() {
         let (begin, ids) = tokenizer::encode_open(&tokenizer, &text)?;
         let text = Text { begin, ids };
-        return calibrate(&package, Samples::Windows(&text), (&name, &hash), hessians, &bar);
+        let counted = calibrate(&package, Samples::Windows(&text), (&name, &hash), hessians, &bar)?;
+        return Ok(told(counted, quiet));
     }
     let functions = package.program.functions.values();
     let context = Encoder::open(functions, Box::new(Cpu))?.context();
@@ -70,5 +74,18 @@ pub(super) fn count(place: &Path, data: &Path, counting: Counting<'_>) -> Result
         let (ids, _) = tokenizer::encode_up_to(&tokenizer, &treatment.treated(line), context)?;
         Ok(ids)
     });
-    calibrate(&package, Samples::Texts(&mut texts), (&name, &hash), hessians, &bar)
+    let counted = calibrate(&package, Samples::Texts(&mut texts), (&name, &hash), hessians, &bar)?;
+    Ok(told(counted, quiet))
+}
+
+/// The counts; says which of them hold padding.
+fn told(counted: Counted, quiet: bool) -> Calibration {
+    let Counted { calibration, padded } = counted;
+    if !padded.is_empty() && !quiet {
+        eprintln!(
+            "counted with the padding of texts, for it is not known where they have it: {}",
+            listed(padded.iter().map(String::as_str))
+        );
+    }
+    calibration
 }

@@ -24,11 +24,21 @@ pub enum Samples<'a> {
     Rows(&'a RowData, Option<&'a str>),
 }
 
+/// What was counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The counts.
+    pub calibration: Calibration,
+    /// The names of values that were counted with padding, for it is not known where they have it.
+    pub padded: Vec<String>,
+}
+
 /// Runs a package on all samples, and counts its activations. `file` and `blake3` say what they are;
 /// `hessians` names the values whose readers' Hessians are gathered; progress is told in tokens, texts or rows, as many as `samples` is known to have.
 ///
-/// Nothing is padded where the package takes any length, or single tokens: padding would be counted.
-/// Where it takes texts or steps of one length alone, what pads them is counted with them.
+/// Nothing is padded where the package takes any length, or single tokens. Where an encoder takes texts of
+/// one length alone, places of padding are left out of values that have them; those of which that is not
+/// known are named.
 ///
 /// # Errors
 /// [`Error::Usage`] for data that gives no sample; as [`Session::chain`], [`Encoder::open`],
@@ -39,9 +49,9 @@ pub fn calibrate(
     (file, blake3): (&str, &str),
     hessians: Option<&Regex>,
     progress: &dyn Progress,
-) -> Result<Calibration> {
+) -> Result<Counted> {
     let watching = Watching::default();
-    let recorder = watching.recorder();
+    let (recorder, padded) = (watching.recorder(), watching.padded());
     if let Some(of) = hessians {
         locked(&recorder)?.gather_hessians(of);
     }
@@ -84,7 +94,9 @@ pub fn calibrate(
     }
     let data = Data { blake3: blake3.into(), file: file.into(), samples: count };
     let recorder = std::mem::take(&mut *locked(&recorder)?);
-    Ok(recorder.finish(Model { function, ..identity(package)? }, data))
+    let calibration = recorder.finish(Model { function, ..identity(package)? }, data);
+    let padded = std::mem::take(&mut *locked(&padded)?).into_iter().collect();
+    Ok(Counted { calibration, padded })
 }
 
 fn windows(

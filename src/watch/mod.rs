@@ -9,12 +9,14 @@
 //! | item | what it does |
 //! |---|---|
 //! | [`Watching`] | the backend between |
-//! | [`calibrate()`], [`Samples`] | data through a model: windows of a text, texts, rows of tensors |
+//! | `tokens` | along which axes places are tokens, so that padding is not counted |
+//! | [`calibrate()`], [`Samples`], [`Counted`] | data through a model: windows of a text, texts, rows of tensors |
 
 mod feed;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod watching;
 
-pub use feed::{Samples, calibrate};
+pub use feed::{Counted, Samples, calibrate};
 pub use watching::Watching;

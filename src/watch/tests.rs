@@ -1,4 +1,4 @@
-use super::Watching;
+use super::{Watching, tokens};
 use crate::calibrate::{Calibration, Data, Model, Recorder};
 use crate::graph::weight::{Operand, Weight};
 use crate::graph::{Builder, DataType, Dim, Function, SizeRange, Sizes, TensorType};
@@ -111,4 +111,76 @@ fn what_follows_from_shapes_alone_is_no_activation() {
     let recorder = std::mem::take(&mut *watching.recorder().lock().unwrap());
     let counted = finished(recorder);
     assert_eq!(counted.values.keys().collect::<Vec<_>>(), ["x", "y"]);
+}
+
+/// Attention with as many tokens as coordinates, so that sizes tell nothing: ids [1, 4] → a table's rows,
+/// query, scores, what they take, its first token and its mean.
+#[test]
+fn axes_of_tokens_are_followed_where_sizes_tell_nothing() {
+    let mut builder = Builder::new();
+    let ty = TensorType::fixed(DataType::Int32, &[1, 4]);
+    let ids = builder.input("input_ids", ty.clone(), Sizes::Fixed).unwrap();
+    let mask = builder.input("attention_mask", ty, Sizes::Fixed).unwrap();
+    let dense = |shape: &[usize]| {
+        let n: usize = shape.iter().product();
+        let bytes: Vec<u8> = (0..n).flat_map(|i| (i as f32 / 16.0).to_le_bytes()).collect();
+        Weight::dense(Operand::new(DataType::Float32, shape, bytes))
+    };
+    let ints = |values: &[i32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Weight::dense(Operand::new(DataType::Int32, &[values.len()], bytes))
+    };
+    let table = builder.constant("table", dense(&[9, 4])).unwrap();
+    let weight = builder.constant("w", dense(&[4, 4])).unwrap();
+    let kernel = builder.constant("kernel", dense(&[4, 4, 1, 1])).unwrap();
+    let axis = builder
+        .constant("axis", Weight::dense(Operand::new(DataType::Int32, &[], vec![0; 4])))
+        .unwrap();
+    let x = builder.op("gather", "x", &[("x", table), ("indices", ids), ("axis", axis)]).unwrap();
+    let query = builder.op("linear", "query", &[("x", x), ("weight", weight)]).unwrap();
+    let perm = builder.constant("perm", ints(&[0, 2, 1])).unwrap();
+    let turned = builder.op("transpose", "turned", &[("x", x), ("perm", perm)]).unwrap();
+    let scores = builder.op("matmul", "scores", &[("x", query), ("y", turned)]).unwrap();
+    let taken = builder.op("matmul", "taken", &[("x", scores), ("y", x)]).unwrap();
+    let shape = builder.constant("shape", ints(&[1, 4, 1, 4])).unwrap();
+    let channels = builder.op("reshape", "channels", &[("x", turned), ("shape", shape)]).unwrap();
+    let conv = builder.op("conv", "conv", &[("x", channels), ("weight", kernel)]).unwrap();
+    let both = builder.op("add", "both", &[("x", taken), ("y", x)]).unwrap();
+    let begin = builder.constant("begin", ints(&[0, 0, 0])).unwrap();
+    let [first, last] = [("first", 1), ("last", 3)].map(|(name, end)| {
+        let from = builder.constant(&format!("{name}_from"), ints(&[0, end - 1, 0])).unwrap();
+        let end = builder.constant(&format!("{name}_end"), ints(&[1, end, 4])).unwrap();
+        let from = if name == "first" { begin } else { from };
+        let arguments = [("x", both), ("begin", from), ("end", end)];
+        builder.op("slice_by_index", name, &arguments).unwrap()
+    });
+    let over = builder.constant("over", ints(&[1])).unwrap();
+    let mean = builder.op("reduce_mean", "mean", &[("x", both), ("axes", over)]).unwrap();
+    let flipped = builder.op("linear", "flipped", &[("x", turned), ("weight", weight)]).unwrap();
+    for output in [scores, conv, first, last, mean, flipped] {
+        builder.output(output, "");
+    }
+    let function = builder.finish();
+    let found = tokens::axes(&function, &[ids, mask]);
+    let of = |name: &str| match found.get(&function.find(name).unwrap()) {
+        None => "none".to_owned(),
+        Some(None) => "unknown".to_owned(),
+        Some(Some(axes)) => format!("{axes:?}"),
+    };
+    for (name, wanted) in [
+        ("x", "{1}"),
+        ("query", "{1}"),
+        ("turned", "{2}"),
+        ("scores", "{1, 2}"),
+        ("taken", "{1}"),
+        ("channels", "{3}"),
+        ("conv", "{3}"),
+        ("both", "{1}"),
+        ("first", "none"),
+        ("last", "unknown"),
+        ("mean", "none"),
+        ("flipped", "unknown"),
+    ] {
+        assert_eq!(of(name), wanted, "{name}");
+    }
 }

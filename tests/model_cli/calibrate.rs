@@ -358,3 +358,57 @@ fn counts_without_a_use_are_refused() {
         assert!(!bench.path("out").exists());
     }
 }
+
+#[test]
+fn padding_of_a_fixed_length_is_not_counted() {
+    for (model, more) in
+        [("sentence-bert", &[][..]), ("sentence-bert", &["-t", "ios16"]), ("roberta", &[])]
+    {
+        let bench = with_encoder(model);
+        fs::write(bench.path("text.txt"), "a b c a\nc c b a\nb b b b").unwrap();
+        let counted = |context: &str| {
+            let words = ["--scheme", "float16", "--to", "mlpackage", "-q", "--unit", "ane"];
+            let out = format!("fixed-{context}");
+            let named = [tiny(model), "--context".into(), context.into(), "-o".into(), out.clone()];
+            let named: Vec<&str> = named.iter().map(String::as_str).collect();
+            let said = bench.run(&[&named, &words[..], more].concat());
+            assert_eq!(said.code, 0, "{}", said.err);
+            let tokenizer = fs::read(bench.path("q/tokenizer.json")).unwrap();
+            fs::write(bench.path(&out).join("tokenizer.json"), tokenizer).unwrap();
+            let words = [
+                "calibrate",
+                &out,
+                "text.txt",
+                "--json",
+                "--hessians",
+                "-o",
+                &format!("c{context}"),
+            ];
+            let said = bench.run(&words);
+            assert_eq!((said.code, said.err.as_str()), (0, ""));
+            serde_json::from_str::<Value>(&said.out).unwrap()
+        };
+        // As long as the texts, and five times that.
+        let (exact, padded) = (counted("4"), counted("20"));
+        let values = |of: &Value| of["values"].as_array().unwrap().clone();
+        assert_eq!(values(&exact).len(), values(&padded).len());
+        for value in values(&exact) {
+            let name = value["name"].as_str().unwrap();
+            let other = self::value(&padded, name);
+            assert_eq!(value["numbers"], other["numbers"], "{model}: {name}");
+            // Sums of other lengths may round otherwise.
+            for (place, of) in
+                [("/extremes/low", 1e-3), ("/extremes/high", 1e-3), ("/columns", 1e-2)]
+            {
+                let both =
+                    [&value, other].map(|value| value.pointer(place).and_then(Value::as_f64));
+                match both {
+                    [Some(a), Some(b)] => {
+                        assert!((a - b).abs() <= of * a.abs().max(0.1), "{model}: {name}: {a} {b}");
+                    }
+                    both => assert_eq!(both[0], both[1], "{model}: {name}"),
+                }
+            }
+        }
+    }
+}
