@@ -15,6 +15,7 @@
 //! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx and Σx² by column |
 //! | [`Calibration`] | all values of one model, merged |
 //! | `file` | the same as a safetensors file |
+//! | [`Imatrix`] | E[x²] by weight, as llama.cpp's `llama-imatrix` writes it |
 //! | [`Observer`], [`Range`] | statistics → the range that INT8 codes cover |
 //! | `entropy`, `squared` | the two observers that search |
 //! | [`Grid`], [`Symmetry`] | range → scale and zero point, as CoreML's `quantize` has them |
@@ -26,6 +27,7 @@ mod feed;
 mod file;
 mod grid;
 mod hessian;
+mod imatrix;
 mod observer;
 mod recorder;
 mod rows;
@@ -40,6 +42,7 @@ pub use calibration::{Calibration, Data, Entry, Model};
 pub use feed::{Feed, Window};
 pub use grid::{Grid, Symmetry};
 pub use hessian::Hessian;
+pub use imatrix::{Energies, Imatrix};
 pub use observer::{Observer, Range};
 pub use recorder::Recorder;
 pub use squared::Moments;

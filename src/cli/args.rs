@@ -150,7 +150,8 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "A", help_heading = "Activations", requires = "calibration")]
     pub(crate) activations: Option<Activations>,
     /// What the model's activations in float are: counts that `quantize calibrate` wrote, or data as it
-    /// takes them (a text, a file of inputs, a folder of images), to be counted first
+    /// takes them (a text, a file of inputs, a folder of images), to be counted first. For --importance
+    /// also what llama-imatrix wrote (imatrix.gguf)
     #[arg(long, value_name = "DATA", help_heading = "Activations")]
     pub(crate) calibration: Option<PathBuf>,
     /// Move outlier columns between what layers read and their weights, by powers of two, which changes

@@ -1,6 +1,7 @@
 //! The default command: words → options → the pipeline.
 
 use super::args::{Convert, Global};
+use super::counts::Stored;
 use super::{auto, counts, interrupt, misspelt, screen};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -36,7 +37,11 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
     refuse_idle_counts(args, &options)?;
     if let Some(path) = &args.calibration {
         match counts::stored(path)? {
-            Some(stored) => options.calibration = Some(Arc::new(stored)),
+            Some(Stored::Counts(counts)) => options.calibration = Some(Arc::new(counts)),
+            Some(Stored::Imatrix(imatrix)) => {
+                refuse_beyond_importance(args, path)?;
+                options.imatrix = Some(Arc::new(imatrix));
+            }
             None if args.dry_run => return Err(needs_counts(path).into()),
             None => counts::count(input, path, &mut options, global.quiet)?,
         }
@@ -63,6 +68,25 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         screen::write((report.to_text(screen::width()) + &told + &wrote).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses what an importance matrix cannot decide.
+fn refuse_beyond_importance(args: &Convert, path: &Path) -> Result<()> {
+    let given = [
+        ("--activations", args.activations.is_some()),
+        ("--smooth", args.smooth.is_some()),
+        ("--equalize", args.equalize),
+        ("--bias-correction", args.bias_correction),
+        ("--gptq", args.gptq.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((word, _)) => Err(Error::Usage(format!(
+            "{word}: {} is an imatrix, which knows the mean square of each input column and nothing else: \
+             enough for --importance; let `quantize calibrate` count the rest",
+            path.display()
+        ))),
+    }
 }
 
 /// Counts that nothing is decided by were meant for something: hours of counting, maybe.
@@ -136,6 +160,7 @@ fn options(args: &Convert) -> Result<Options> {
     let activations = args.activations.clone();
     Ok(Options {
         calibration: None,
+        imatrix: None,
         importance: args.importance,
         gptq: args.gptq,
         bias_correction: args.bias_correction,

@@ -6,7 +6,7 @@ use super::screen::{self, Bar};
 use regex::Regex;
 use std::path::Path;
 use std::sync::Arc;
-use twolane::calibrate::Calibration;
+use twolane::calibrate::{Calibration, Imatrix};
 use twolane::pipeline::output::Transaction;
 use twolane::pipeline::{self, is_package};
 use twolane::plan::{ModelOptions, Options, Output};
@@ -14,17 +14,28 @@ use twolane::scheme::{Float, Scheme};
 use twolane::smooth::Smooth;
 use twolane::{Error, Result};
 
-/// The statistics in a file, if `path` is such a file: its metadata say so, whatever its name.
+/// What a file knows of activations.
+pub(super) enum Stored {
+    /// Counts of our own.
+    Counts(Calibration),
+    /// llama.cpp's E[x²].
+    Imatrix(Imatrix),
+}
+
+/// The statistics in a file, if `path` is such a file: its content says so, whatever its name.
 ///
 /// # Errors
-/// [`Error::Input`] where nothing is there; as [`Calibration::read`].
-pub(super) fn stored(path: &Path) -> Result<Option<Calibration>> {
+/// [`Error::Input`] where nothing is there; as [`Calibration::read`] and [`Imatrix::read`].
+pub(super) fn stored(path: &Path) -> Result<Option<Stored>> {
     if !path.exists() {
         let place = format!("--calibration {}", path.display());
         return Err(Error::input(place, "there is no such file or folder", "check the path"));
     }
+    if Imatrix::is_at(path)? {
+        return Imatrix::read(path).map(|imatrix| Some(Stored::Imatrix(imatrix)));
+    }
     match Calibration::is_at(path)? {
-        true => Calibration::read(path).map(Some),
+        true => Calibration::read(path).map(|counts| Some(Stored::Counts(counts))),
         false => Ok(None),
     }
 }

@@ -1,7 +1,7 @@
 //! What each weight is multiplied with, and what a calibration knows of it.
 
 use super::bias::Means;
-use crate::calibrate::{Calibration, Feed, Hessian, Window};
+use crate::calibrate::{Calibration, Feed, Hessian, Imatrix, Window};
 use crate::graph::{Function, ValueId};
 use crate::plan::{Options, Plan};
 use crate::quantize::{Feedback, Guide, Importance, Order};
@@ -31,10 +31,14 @@ pub(super) fn each(function: &Function, mut found: impl FnMut(ValueId, Input)) {
     }
 }
 
+/// Why a weight with its inputs first is not guided by them.
+const TURNED: &str = "its inputs lie along its first axis";
+
 /// What guides the codes of one tensor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     calibration: Option<Arc<Calibration>>,
+    imatrix: Option<Arc<Imatrix>>,
     inputs: BTreeSet<Input>,
     importance: bool,
     order: Option<Order>,
@@ -58,12 +62,14 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
         return Ok(nothing);
     }
     let usage = |why: &str| Err(Error::Usage(format!("{}: {why}", asked.join(" and "))));
-    let Some(calibration) = plan.options.counts().cloned() else {
+    let (calibration, imatrix) = (plan.options.counts().cloned(), plan.options.imatrix.clone());
+    if calibration.is_none() && imatrix.is_none() {
         return usage(
             "what inputs are comes from data; add --calibration with what `quantize calibrate` wrote",
         );
-    };
-    if gptq.is_some() && calibration.values.values().all(|entry| entry.hessians.is_empty()) {
+    }
+    let counted = || calibration.iter().flat_map(|calibration| calibration.values.values());
+    if gptq.is_some() && counted().all(|entry| entry.hessians.is_empty()) {
         return usage("the calibration holds no Hessians; run `quantize calibrate --hessians`");
     }
     let mut all = nothing;
@@ -73,17 +79,17 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
             continue;
         }
         let names = || listed(inputs.iter().map(|input| input.name.as_str()));
-        let entry = |input: &Input| calibration.values.get(&input.name);
+        let entry = |input: &Input| calibration.as_ref()?.values.get(&input.name);
         let has_squares =
             |input: &Input| entry(input).is_some_and(|e| !e.statistics.squares().is_empty());
-        let has_hessian = |input: &Input| hessian(&calibration, input).is_some();
+        let has_hessian =
+            |input: &Input| calibration.as_ref().is_some_and(|c| hessian(c, input).is_some());
+        let name = tensor.name.clone();
         let mut left = |what: &str, why: String| tensor.notes.push(format!("{what}: {why}"));
         let mut usable = |what: &str, has: &dyn Fn(&Input) -> bool| {
             let why = match () {
                 () if inputs.is_empty() => "no layer multiplies it with an activation".into(),
-                () if inputs.iter().any(|input| input.turned) => {
-                    "its inputs lie along its first axis".into()
-                }
+                () if inputs.iter().any(|input| input.turned) => TURNED.into(),
                 () if !inputs.iter().all(has) => {
                     format!("not counted in the calibration: {}", names())
                 }
@@ -92,8 +98,23 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
             left(what, why);
             false
         };
-        let weighted = importance && usable("not weighted by its inputs", &has_squares);
+        const UNWEIGHTED: &str = "not weighted by its inputs";
         let fed = gptq.is_some() && usable("rounded, without GPTQ", &has_hessian);
+        let by = match (&imatrix, inputs.iter().any(|input| input.turned)) {
+            _ if !importance => None,
+            (None, _) => usable(UNWEIGHTED, &has_squares).then(names),
+            (Some(_), true) => {
+                left(UNWEIGHTED, TURNED.into());
+                None
+            }
+            (Some(imatrix), false) => match imatrix.energies(&name) {
+                Ok(energies) => Some(energies.name.to_owned()),
+                Err(why) => {
+                    left(UNWEIGHTED, why);
+                    None
+                }
+            },
+        };
         let one_by_one = match tensor.scheme {
             Some(Scheme::Palette(palette)) => palette.vector == 1 && !palette.unique,
             _ => true,
@@ -102,22 +123,30 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
             tensor.notes.push("rounded, without GPTQ: it chooses single weights' entries".into());
         }
         let fed = fed && one_by_one;
-        if weighted {
-            tensor.notes.push(format!("errors weighted by E[x²] of {}", names()));
+        if let Some(by) = &by {
+            tensor.notes.push(format!("errors weighted by E[x²] of {by}"));
         }
         if fed {
             tensor.notes.push(format!("GPTQ by the Hessian of {}", names()));
         }
-        if weighted || fed {
+        if by.is_some() || fed {
             guided = true;
             *known = Known {
-                calibration: Some(Arc::clone(&calibration)),
+                calibration: calibration.clone(),
+                imatrix: imatrix.clone(),
                 inputs: inputs.clone(),
-                importance: weighted,
+                importance: by.is_some(),
                 order: gptq.filter(|_| fed),
                 means: None,
             };
         }
+    }
+    if let Some(imatrix) = imatrix.filter(|_| !guided) {
+        return usage(&format!(
+            "the imatrix knows the input of none of the weights that are quantized: it has {}, and is for \
+             checkpoints of the same model with Hugging Face's names (model.layers.0.self_attn.q_proj.weight)",
+            imatrix.some_names()
+        ));
     }
     if !guided {
         return usage(
@@ -141,30 +170,41 @@ impl Known {
         self.order.map_or(0, |_| matrix.saturating_mul(3))
     }
 
+    /// The energies of the columns that the weight `name` is multiplied with, up to a factor; `None` where
+    /// they do not fit together.
+    fn energies(&self, name: &str) -> Option<Vec<f64>> {
+        if let Some(imatrix) = &self.imatrix {
+            return imatrix.energies(name).ok().map(|energies| energies.columns);
+        }
+        let mut sums = Vec::new();
+        for input in &self.inputs {
+            add(
+                &mut sums,
+                &self.calibration.as_ref()?.values.get(&input.name)?.statistics.squares(),
+            )?;
+        }
+        Some(sums)
+    }
+
     /// What guides the codes of a weight `name` of this shape.
     ///
     /// # Errors
     /// [`Error::Input`] where the calibration's columns are not the weight's.
     pub(super) fn guide(&self, name: &str, shape: &[usize]) -> Result<Guide> {
-        let Some(calibration) = &self.calibration else { return Ok(Guide::default()) };
         let wrong = || {
             let found = "the columns that were counted of its input are not its own";
             Error::input(format!("tensor `{name}`"), found, "calibrate this model again")
         };
         let mut guide = Guide::default();
         if self.importance {
-            let mut sums: Vec<f64> = Vec::new();
-            for input in &self.inputs {
-                let squares = calibration.values[&input.name].statistics.squares();
-                add(&mut sums, &squares).ok_or_else(wrong)?;
-            }
+            let sums = self.energies(name).ok_or_else(wrong)?;
             // An input that was always zero leaves nothing to weigh by.
             if sums.iter().any(|&sum| sum > 0.0) {
                 let importance = Importance::new(&sums, shape).ok_or_else(wrong)?;
                 guide.importance = Some(Arc::new(importance));
             }
         }
-        if let Some(order) = self.order {
+        if let Some((order, calibration)) = self.order.zip(self.calibration.as_ref()) {
             let mut groups: Vec<Vec<f64>> = Vec::new();
             for hessian in self.inputs.iter().filter_map(|input| hessian(calibration, input)) {
                 groups.resize(hessian.groups.max(groups.len()), Vec::new());

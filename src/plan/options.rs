@@ -2,7 +2,7 @@
 
 use super::Rule;
 use crate::activations::Activations;
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, Imatrix};
 use crate::formats::metal_blob::Lanes;
 use crate::quantize::Order;
 use crate::scheme::{Clip, Float, Linear, LinearBits, LinearGranularity, Scheme};
@@ -52,6 +52,9 @@ pub struct Options {
     /// The same once columns have been made alike, by [`Options::smooth`].
     #[serde(serialize_with = "as_data", skip_serializing_if = "Option::is_none")]
     pub recalibration: Option<Arc<Calibration>>,
+    /// What llama.cpp measured of them, in place of a calibration.
+    #[serde(serialize_with = "as_itself", skip_serializing_if = "Option::is_none")]
+    pub imatrix: Option<Arc<Imatrix>>,
     /// Whether errors of weights count by the energy of their inputs.
     #[serde(skip_serializing_if = "is_false")]
     pub importance: bool,
@@ -102,6 +105,7 @@ impl Default for Options {
             layers: None,
             calibration: None,
             recalibration: None,
+            imatrix: None,
             importance: false,
             gptq: None,
             bias_correction: false,
@@ -211,6 +215,10 @@ fn as_pattern<S: Serializer>(pattern: &Option<Regex>, to: S) -> Result<S::Ok, S:
 /// What it was counted on.
 fn as_data<S: Serializer>(of: &Option<Arc<Calibration>>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(of.iter().flat_map(|calibration| &calibration.data))
+}
+
+fn as_itself<S: Serializer>(of: &Option<Arc<Imatrix>>, to: S) -> Result<S::Ok, S::Error> {
+    of.as_deref().serialize(to)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.

@@ -33,6 +33,9 @@ impl Options {
         for data in counted.iter().flat_map(|calibration| &calibration.data) {
             words.add("--calibration", format!("{}@{}", data.file, data.blake3));
         }
+        if let Some(imatrix) = &self.imatrix {
+            words.add("--calibration", format!("{}@{}", imatrix.file, imatrix.blake3));
+        }
         if self.importance {
             words.0.push("--importance".into());
         }

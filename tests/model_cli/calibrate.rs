@@ -412,3 +412,72 @@ fn padding_of_a_fixed_length_is_not_counted() {
         }
     }
 }
+
+#[test]
+fn importance_comes_from_llama_cpp_as_well() {
+    let bench = Bench::new();
+    let fixture = |name: &str| format!("{}/fixtures/imatrix/{name}", env!("CARGO_MANIFEST_DIR"));
+    let convert = |model: &str, data: &str, more: &[&str]| {
+        let (model, data) = (tiny(model), fixture(data));
+        let words = [&model, "--calibration", &data, "--min-elements", "16", "--to", "dense"];
+        bench.run(&[&words[..], &["--scheme", "palette-3", "-q", "--force"], more].concat())
+    };
+    let weighted = convert("llama", "llama.gguf", &["--importance", "-o", "weighted"]);
+    assert_eq!(weighted.code, 0, "{}", weighted.err);
+    let report = fs::read(bench.path("weighted/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["options"]["imatrix"]["file"], "llama.gguf");
+    assert_eq!(report["options"]["imatrix"]["datasets"][0], "calibration.txt");
+    let notes = |name: &str| {
+        let tensors = report["tensors"].as_array().unwrap();
+        tensors.iter().find(|tensor| tensor["name"] == name).unwrap()["notes"].to_string()
+    };
+    let query = notes("model.layers.1.self_attn.q_proj.weight");
+    assert!(query.contains("errors weighted by E[x²] of blk.1.attn_q.weight"), "{query}");
+    assert!(notes("lm_head.weight").contains("not in the imatrix: output.weight"));
+    // The layers of a bare checkpoint have names as well.
+    let bare = convert("llama", "llama.gguf", &["--importance", "--layer-package", "-o", "bare"]);
+    assert_eq!(bare.code, 0, "{}", bare.err);
+    let said = bench.run(&[
+        &tiny("llama"),
+        "--min-elements",
+        "16",
+        "--to",
+        "dense",
+        "-q",
+        "-o",
+        "plain",
+        "-s",
+        "palette-3",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let read = |out: &str| {
+        let folder = fs::read_dir(bench.path(out)).unwrap();
+        let mut files = folder.map(|entry| entry.unwrap().path());
+        fs::read(files.find(|path| path.extension().is_some_and(|e| e == "safetensors")).unwrap())
+            .unwrap()
+    };
+    assert!(read("weighted") != read("plain"), "other codes are chosen");
+    assert!(read("weighted") == read("bare"));
+
+    for (model, data, more, code, told) in [
+        ("llama", "llama.gguf", &["--gptq"][..], 2, "--gptq: "),
+        ("llama", "llama.gguf", &["--activations", "int8"], 2, "which knows the mean square"),
+        ("llama", "llama.gguf", &[], 2, "nothing would be decided by it"),
+        (
+            "llama",
+            "legacy.dat",
+            &["--importance"],
+            3,
+            "llama-imatrix --in-file legacy.dat -o imatrix.gguf",
+        ),
+        ("llama", "moe.gguf", &["--importance"], 2, "knows the input of none of the weights"),
+        ("bert", "llama.gguf", &["--importance"], 2, "knows the input of none of the weights"),
+        ("qwen3", "llama.gguf", &["--importance"], 3, "are not its own"),
+    ] {
+        let said = convert(model, data, &[more, &["-o", "refused"]].concat());
+        assert_eq!(said.code, code, "{model} {data} {more:?}: {}", said.err);
+        assert!(said.err.contains(told), "{model} {data} {more:?}: {}", said.err);
+        assert!(!bench.path("refused").exists());
+    }
+}

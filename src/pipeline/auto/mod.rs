@@ -217,6 +217,9 @@ fn measured_how(options: &Options, metric: Metric) -> String {
     if let Some(context) = options.model.context {
         words.push_str(&format!(", --context {context}"));
     }
+    if let Some(imatrix) = options.imatrix.as_ref().filter(|_| options.importance) {
+        words.push_str(&format!(", --importance by {}", imatrix.blake3));
+    }
     if let Some(calibration) = &options.calibration {
         let data = calibration.data.iter().map(|data| data.blake3.as_str());
         if options.importance {
