@@ -351,6 +351,7 @@ Only headers are read.
 
 Examples:
   quantize plan --chip M4 model/
+  quantize plan --chip M4 --context 4096 --prefill-chunk 512 model/
   quantize plan --chip 'M5 Max' --scheme linear-int8 --scheme palette-4,group:16 --unit ane model/
   quantize plan --chip m1 --json model.safetensors")]
 pub(crate) struct Plan {
@@ -372,6 +373,9 @@ pub(crate) struct Plan {
     /// The longest text that a language model's package takes, in tokens
     #[arg(long, value_name = "N", value_parser = size)]
     pub(crate) context: Option<usize>,
+    /// How many tokens of a prompt a language model takes at once
+    #[arg(long, value_name = "N", value_parser = size)]
+    pub(crate) prefill_chunk: Option<usize>,
 }
 
 /// The reader of reports and packages.

@@ -30,9 +30,7 @@ pub(super) fn run(args: &Convert, global: &Global) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
-    if is_package(input) {
-        refuse_of_models(args)?;
-    }
+    refuse_of_models(input, &of_models(args))?;
     let mut options = options(args)?;
     refuse_idle_counts(args, &options)?;
     if let Some(path) = &args.calibration {
@@ -112,9 +110,9 @@ fn needs_counts(data: &Path) -> Error {
     ))
 }
 
-/// Refuses beside a package, whose graph stays, what would choose the graph of a model.
-fn refuse_of_models(args: &Convert) -> Result<()> {
-    let given = [
+/// What chooses the graph of a model, and whether it was given.
+fn of_models(args: &Convert) -> [(&'static str, bool); 9] {
+    [
         ("--context", args.context.is_some()),
         ("--prefill-chunk", args.prefill_chunk.is_some()),
         ("--prefill-logits", args.prefill_logits.is_some()),
@@ -124,9 +122,13 @@ fn refuse_of_models(args: &Convert) -> Result<()> {
         ("--names", args.names.is_some()),
         ("--layer-package", args.layer_package),
         ("--layers", args.layers.is_some()),
-    ];
-    let given: Vec<&str> = given.into_iter().filter_map(|(word, is)| is.then_some(word)).collect();
-    match given.is_empty() {
+    ]
+}
+
+/// Refuses beside a package, whose graph stays, what would choose the graph of a model.
+pub(super) fn refuse_of_models(input: &Path, words: &[(&'static str, bool)]) -> Result<()> {
+    let given: Vec<&str> = words.iter().filter_map(|(word, is)| is.then_some(*word)).collect();
+    match given.is_empty() || !is_package(input) {
         true => Ok(()),
         false => Err(Error::Usage(format!(
             "{}: a package is compressed as it is; leave it out, or convert the model's own folder",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use twolane::chips::forecast::{Activations, Forecast, Load};
 use twolane::chips::roofline::{Bound, Unit};
 use twolane::chips::{Chip, Fact};
-use twolane::text::{Column, Table, size, wrapped};
+use twolane::text::{Column, Table, grouped, size, wrapped};
 
 /// What the figures are.
 const ABOUT: &str = "predicted from bytes and operations by published figures of the chip; nothing was \
@@ -92,7 +92,7 @@ fn table<'a>(function: &str, calls: impl Iterator<Item = &'a Call>) -> Table {
     let mut calls = calls.peekable();
     let tokens = calls.peek().and_then(|call| call.tokens);
     let heading = match tokens {
-        Some(1) => format!("{function}, a token"),
+        Some(1) => format!("{function}, token by token"),
         Some(tokens) => format!("{function}, {tokens} tokens"),
         None => format!("{function}, a call"),
     };
@@ -101,7 +101,7 @@ fn table<'a>(function: &str, calls: impl Iterator<Item = &'a Call>) -> Table {
     let mut table = Table::new(columns);
     for call in calls {
         let mut cells = vec![call.label(), size(call.stored_bytes as u64)];
-        cells.extend([call.ane, call.gpu, call.cpu].map(cell));
+        cells.extend([call.ane, call.gpu, call.cpu].map(|forecast| cell(forecast, call.tokens)));
         table.row(cells);
     }
     table
@@ -117,8 +117,8 @@ impl Call {
     }
 }
 
-/// `12.4 ms, bytes`; with `~` where a bandwidth is assumed.
-fn cell(forecast: Option<Forecast>) -> String {
+/// `12.4 ms, bytes`; of tokens `80.6 tok/s, bytes`; with `~` where a bandwidth is assumed.
+fn cell(forecast: Option<Forecast>, tokens: Option<u64>) -> String {
     let Some(Forecast { seconds, bound, assumed, .. }) = forecast else {
         return "unknown".into();
     };
@@ -128,7 +128,19 @@ fn cell(forecast: Option<Forecast>) -> String {
         Bound::Call => "the call",
     };
     let about = if assumed { "~" } else { "" };
-    format!("{about}{}, {bound}", time(seconds))
+    match tokens {
+        Some(tokens) if seconds > 0.0 => {
+            format!("{about}{} tok/s, {bound}", rate(tokens as f64 / seconds))
+        }
+        Some(_) | None => format!("{about}{}, {bound}", time(seconds)),
+    }
+}
+
+fn rate(a_second: f64) -> String {
+    match a_second {
+        r if r < 100.0 => format!("{r:.1}"),
+        r => grouped(r.round() as u64),
+    }
 }
 
 fn time(seconds: f64) -> String {

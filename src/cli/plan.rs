@@ -1,12 +1,13 @@
 //! `quantize plan`: what each scheme would cost on a chip, before anything is quantized.
 
 use super::args::{Global, Plan};
+use super::convert::refuse_of_models;
 use super::forecast::OnChip;
 use super::screen;
 use std::process::ExitCode;
 use twolane::chips::Chip;
 use twolane::chips::forecast::{Activations, Load};
-use twolane::pipeline::{self, is_package};
+use twolane::pipeline;
 use twolane::plan::{ModelOptions, Options, Output};
 use twolane::scheme::Scheme;
 use twolane::{Error, Result};
@@ -24,6 +25,12 @@ const SCHEMES: [&str; 6] = [
 /// Prints the least time of each function's call, scheme by scheme.
 pub(super) fn run(args: &Plan, global: &Global) -> anyhow::Result<ExitCode> {
     let chip = Chip::find(&args.chip)?;
+    let of_models = [
+        ("--unit", args.unit.is_some()),
+        ("--context", args.context.is_some()),
+        ("--prefill-chunk", args.prefill_chunk.is_some()),
+    ];
+    refuse_of_models(&args.input, &of_models)?;
     let mut on = OnChip::new(chip);
     for (scheme, asked) in schemes(args)? {
         let options = options(args, scheme);
@@ -68,7 +75,8 @@ fn options(args: &Plan, scheme: Scheme) -> Options {
         outputs: [Output::Mlpackage].into(),
         model: ModelOptions {
             unit: args.unit.unwrap_or(default.model.unit),
-            context: args.context.filter(|_| !is_package(&args.input)),
+            context: args.context,
+            prefill_chunk: args.prefill_chunk,
             ..default.model
         },
         ..default

@@ -121,6 +121,11 @@ fn a_chip_has_its_own_limits_and_a_forecast() {
         (vec!["inspect", "q", "--chip", "M4", "--min-sqnr", "3"], 2, "--chip shows"),
         (vec!["plan", "--chip", "M4", "none"], 3, "there is no such file"),
         (vec!["plan", "q"], 2, "--chip"),
+        (
+            vec!["plan", "q", "--chip", "M4", "--context", "64"],
+            2,
+            "a package is compressed as it is",
+        ),
     ] {
         let got = bench.run(&words);
         assert_eq!(got.code, code, "{words:?}: {}", got.err);
