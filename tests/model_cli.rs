@@ -8,6 +8,8 @@ mod bench;
 mod bias;
 #[path = "model_cli/calibrate.rs"]
 mod calibrate;
+#[path = "model_cli/guided.rs"]
+mod guided;
 #[path = "model_cli/int8_path.rs"]
 mod int8_path;
 #[path = "model_cli/smooth.rs"]

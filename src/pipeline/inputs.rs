@@ -2,14 +2,14 @@
 
 use super::bias::Means;
 use crate::calibrate::{Calibration, Feed, Hessian, Imatrix, Window};
-use crate::graph::{Function, ValueId};
+use crate::graph::{Function, Role, ValueId};
 use crate::plan::{Options, Plan};
 use crate::quantize::{Feedback, Guide, Importance, Order};
 use crate::scheme::Scheme;
 use crate::text::listed;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A value that operations multiply with a weight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,14 +34,44 @@ pub(super) fn each(function: &Function, mut found: impl FnMut(ValueId, Input)) {
 /// Why a weight with its inputs first is not guided by them.
 const TURNED: &str = "its inputs lie along its first axis";
 
+/// Hessians whose factors are kept: the layers that read one value stand near each other in a file,
+/// with one of another input between them at the most.
+const KEPT: usize = 2;
+
+/// The Hessians that were asked for last, ready for use: query, key and value share one.
+#[derive(Debug, Default)]
+struct Ready(Mutex<Vec<(Key, Arc<Feedback>)>>);
+
+/// A weight's inputs, and whether its rows are looked up.
+type Key = (BTreeSet<Input>, bool);
+
+impl Ready {
+    /// The one of this key; `make` makes it if it is not kept.
+    fn of(&self, key: Key, make: impl FnOnce() -> Result<Feedback>) -> Result<Arc<Feedback>> {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = kept().iter().find(|(of, _)| *of == key) {
+            return Ok(Arc::clone(found));
+        }
+        // Room first: a factor is large.
+        kept().truncate(KEPT - 1);
+        let made = Arc::new(make()?);
+        kept().insert(0, (key, Arc::clone(&made)));
+        Ok(made)
+    }
+}
+
 /// What guides the codes of one tensor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     calibration: Option<Arc<Calibration>>,
     imatrix: Option<Arc<Imatrix>>,
+    ready: Arc<Ready>,
     inputs: BTreeSet<Input>,
     importance: bool,
     order: Option<Order>,
+    /// Whether rows of it are looked up as well, as of an embedding that is also the head. Such a row
+    /// comes out as it is: each column then counts as much again as a layer's inputs do on average.
+    looked_up: bool,
     /// Its mean input, where a bias makes up for what rounding does to it.
     pub(super) means: Option<Arc<Means>>,
 }
@@ -51,7 +81,11 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// [`Error::Usage`] where a calibration is missing, lacks what is asked for, or is of another model.
-pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<Known>> {
+pub(super) fn known(
+    plan: &mut Plan,
+    inputs: &[BTreeSet<Input>],
+    roles: &[Option<Role>],
+) -> Result<Vec<Known>> {
     let Options { importance, gptq, .. } = plan.options;
     let nothing = vec![Known::default(); plan.tensors.len()];
     let asked: Vec<&str> = [("--importance", importance), ("--gptq", gptq.is_some())]
@@ -74,7 +108,11 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
     }
     let mut all = nothing;
     let mut guided = false;
-    for ((tensor, inputs), known) in plan.tensors.iter_mut().zip(inputs).zip(&mut all) {
+    let ready = Arc::new(Ready::default());
+    for (place, tensor) in plan.tensors.iter_mut().enumerate() {
+        let (inputs, known) = (&inputs[place], &mut all[place]);
+        let looked_up = roles.get(place).and_then(Option::as_ref);
+        let looked_up = looked_up.is_some_and(|role| role.operations.contains("gather"));
         if !matches!(tensor.scheme, Some(Scheme::Linear(_) | Scheme::Palette(_))) {
             continue;
         }
@@ -123,20 +161,23 @@ pub(super) fn known(plan: &mut Plan, inputs: &[BTreeSet<Input>]) -> Result<Vec<K
             tensor.notes.push("rounded, without GPTQ: it chooses single weights' entries".into());
         }
         let fed = fed && one_by_one;
+        let rows = if looked_up { ", and for rows that are looked up" } else { "" };
         if let Some(by) = &by {
-            tensor.notes.push(format!("errors weighted by E[x²] of {by}"));
+            tensor.notes.push(format!("errors weighted by E[x²] of {by}{rows}"));
         }
         if fed {
-            tensor.notes.push(format!("GPTQ by the Hessian of {}", names()));
+            tensor.notes.push(format!("GPTQ by the Hessian of {}{rows}", names()));
         }
         if by.is_some() || fed {
             guided = true;
             *known = Known {
                 calibration: calibration.clone(),
                 imatrix: imatrix.clone(),
+                ready: Arc::clone(&ready),
                 inputs: inputs.clone(),
                 importance: by.is_some(),
                 order: gptq.filter(|_| fed),
+                looked_up,
                 means: None,
             };
         }
@@ -164,10 +205,12 @@ fn hessian<'c>(calibration: &'c Calibration, input: &Input) -> Option<&'c Hessia
 }
 
 impl Known {
-    /// Bytes that GPTQ takes for a weight with so many columns.
+    /// Bytes that GPTQ takes for a weight with so many columns: a Hessian and its factors, beside those
+    /// of the layer before.
     pub(super) fn bytes(&self, columns: usize) -> u64 {
         let matrix = 8 * (columns as u64).saturating_mul(columns as u64);
-        self.order.map_or(0, |_| matrix.saturating_mul(3))
+        let factors = 2 * (KEPT as u64 - 1);
+        self.order.map_or(0, |_| matrix.saturating_mul(3 + factors))
     }
 
     /// The energies of the columns that the weight `name` is multiplied with, up to a factor; `None` where
@@ -197,7 +240,11 @@ impl Known {
         };
         let mut guide = Guide::default();
         if self.importance {
-            let sums = self.energies(name).ok_or_else(wrong)?;
+            let mut sums = self.energies(name).ok_or_else(wrong)?;
+            if self.looked_up {
+                let mean = mean(sums.iter().copied());
+                sums.iter_mut().for_each(|sum| *sum += mean);
+            }
             // An input that was always zero leaves nothing to weigh by.
             if sums.iter().any(|&sum| sum > 0.0) {
                 let importance = Importance::new(&sums, shape).ok_or_else(wrong)?;
@@ -205,19 +252,43 @@ impl Known {
             }
         }
         if let Some((order, calibration)) = self.order.zip(self.calibration.as_ref()) {
-            let mut groups: Vec<Vec<f64>> = Vec::new();
-            for hessian in self.inputs.iter().filter_map(|input| hessian(calibration, input)) {
-                groups.resize(hessian.groups.max(groups.len()), Vec::new());
-                for (group, sums) in groups.iter_mut().enumerate() {
-                    let more = (group < hessian.groups).then(|| hessian.of_group(group));
-                    add(sums, &more.ok_or_else(wrong)?).ok_or_else(wrong)?;
-                }
+            let make = || {
+                let hessians = self.hessians(calibration).ok_or_else(wrong)?;
+                let columns = shape.iter().skip(1).product();
+                Feedback::new(&hessians, columns, order).ok_or_else(wrong)
+            };
+            let feedback = self.ready.of((self.inputs.clone(), self.looked_up), make)?;
+            if !feedback.fits(shape) {
+                return Err(wrong());
             }
-            let feedback = Feedback::new(&groups, shape, order).ok_or_else(wrong)?;
-            guide.feedback = Some(Arc::new(feedback));
+            guide.feedback = Some(feedback);
         }
         Ok(guide)
     }
+
+    /// The sums of its inputs' Hessians, one for each group; `None` where their sizes differ.
+    fn hessians(&self, calibration: &Calibration) -> Option<Vec<Vec<f64>>> {
+        let mut groups: Vec<Vec<f64>> = Vec::new();
+        for hessian in self.inputs.iter().filter_map(|input| hessian(calibration, input)) {
+            groups.resize(hessian.groups.max(groups.len()), Vec::new());
+            for (group, sums) in groups.iter_mut().enumerate() {
+                add(sums, &(group < hessian.groups).then(|| hessian.of_group(group))?)?;
+            }
+        }
+        if self.looked_up {
+            for sums in &mut groups {
+                let columns = sums.len().isqrt();
+                let mean = mean(sums.iter().copied().step_by(columns + 1));
+                sums.iter_mut().step_by(columns + 1).for_each(|sum| *sum += mean);
+            }
+        }
+        Some(groups)
+    }
+}
+
+fn mean(x: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = x.len().max(1);
+    x.sum::<f64>() / count as f64
 }
 
 /// Adds numbers to as many, or to none yet.

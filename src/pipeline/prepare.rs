@@ -55,7 +55,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let mut opened = open(input, options)?;
     let smoothing = smoothing::smooth(&mut opened.source, &opened.subject, &opened.options)?;
     let headers = headers(&opened);
-    let Opened { source, subject, options, mut inputs, warnings, .. } = opened;
+    let Opened { source, subject, options, roles, mut inputs, warnings } = opened;
     let options = &options;
     let mut plan = Plan::new(&headers, options)?;
     plan.warnings.extend(warnings);
@@ -75,7 +75,7 @@ pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
         }
     }
     inputs.resize_with(plan.tensors.len(), BTreeSet::new);
-    let mut known = inputs::known(&mut plan, &inputs)?;
+    let mut known = inputs::known(&mut plan, &inputs, &roles)?;
     let corrections = bias::find(&source, &subject, &mut plan, &mut known)?;
     let files = files::lay_out(&source, &mut plan, &subject)?;
     let folder = options.folder(source.stem());
@@ -222,7 +222,7 @@ pub(super) struct Opened {
     pub(super) subject: Subject,
     pub(super) options: Options,
     /// What a program does with each tensor; empty for bare tensors.
-    roles: Vec<Option<Role>>,
+    pub(super) roles: Vec<Option<Role>>,
     /// What it multiplies each with; empty for bare tensors.
     pub(super) inputs: Vec<BTreeSet<Input>>,
     warnings: Vec<String>,

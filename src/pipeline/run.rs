@@ -10,7 +10,7 @@ use super::{InputHash, Progress};
 use crate::layout::{self, Lanes};
 use crate::metrics::Stats;
 use crate::plan::PlannedTensor;
-use crate::quantize::{self, ClipCurve, Encoded, Params, Quantizer};
+use crate::quantize::{self, ClipCurve, Encoded, Guide, Params, Quantizer};
 use crate::scheme::{Clip, Float, Scheme};
 use crate::source::Source;
 use crate::tensor::Weights;
@@ -191,9 +191,16 @@ fn begin<'a>(
 ) -> Result<Vec<usize>> {
     let new: Vec<usize> =
         window.iter().map(|r| r.tensor).filter(|&t| active[t].is_none()).collect();
+    // One after the other, for they share what is costly, which uses all threads itself.
+    let guide = |&t: &usize| match tensors[t].task {
+        Task::Quantize(weights, _) => tensors[t].known.guide(weights.name, weights.shape),
+        Task::Convert { .. } | Task::Copy(_) => Ok(Guide::default()),
+    };
+    let guides: Vec<Guide> = new.iter().map(guide).collect::<Result<_>>()?;
     let prepared: Vec<Result<Active<'a>>> = new
         .par_iter()
-        .map(|&t| {
+        .zip(guides)
+        .map(|(&t, guide)| {
             let Task::Quantize(weights, scheme) = tensors[t].task else {
                 return Ok(Active {
                     quantizer: None,
@@ -201,7 +208,6 @@ fn begin<'a>(
                     outcome: Outcome::default(),
                 });
             };
-            let guide = tensors[t].known.guide(weights.name, weights.shape)?;
             let quantizer = Quantizer::guided(weights, scheme, clip, guide)?;
             let outcome = Outcome { stats: Some(Stats::default()), ..Outcome::default() };
             Ok(Active { params: quantizer.shared(), quantizer: Some(quantizer), outcome })

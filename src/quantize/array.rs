@@ -49,10 +49,23 @@ pub(crate) fn guided(
     clip: Clip,
     guide: Guide,
 ) -> Result<Quantized> {
+    in_pieces(weights, scheme, clip, guide, PIECE)
+}
+
+/// Like [`guided`], in pieces of `step` rows or a few more, which change no code.
+///
+/// # Errors
+/// As there.
+pub(super) fn in_pieces(
+    weights: Weights<'_>,
+    scheme: Scheme,
+    clip: Clip,
+    guide: Guide,
+    step: usize,
+) -> Result<Quantized> {
     let shape = weights.shape.to_vec();
     let quantizer = Quantizer::guided(weights, scheme, clip, guide)?;
-    let granule = quantizer.granule_rows();
-    let step = granule * PIECE.div_ceil(granule);
+    let step = step.next_multiple_of(quantizer.granule_rows());
     let mut codes = vec![0; quantizer.code_len(weights.rows())];
     let mut params = quantizer.shared();
     let mut stats = Stats::default();

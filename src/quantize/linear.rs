@@ -6,17 +6,20 @@
 //!
 //! A scale of one row or of a block within it depends on that row alone and is computed when the row
 //! is encoded. One scale for the tensor, or one for each input channel, is computed beforehand.
+//! With GPTQ, `fed` chooses the codes.
 //!
 //! # Source
 //! Jacob et al. 2018 (arXiv:1712.05877), section 2.1. −128 is left out of symmetric codes, as in
 //! Core ML's `linear_symmetric` mode.
+
+mod fed;
 
 use super::grid::{Codes, Grid};
 use super::importance::shares;
 use super::kernel::Kernel;
 use super::kernel::encode::{DecodeRow, EncodeRow, Grids, RowErrors, Sums};
 use super::range::{self, Ranger};
-use super::{ClipCurve, Encoded, Feedback, Guide, Params, check};
+use super::{ClipCurve, Encoded, Guide, Params, check};
 use crate::metrics::{Stats, sample_stride};
 use crate::scheme::{self, Clip, LinearGranularity};
 use crate::tensor::Weights;
@@ -170,113 +173,57 @@ impl<'a> Linear<'a> {
         if rows.end > weights.rows() || codes.len() != self.code_len(rows.len()) {
             return Err(Error::bug(weights.name, format!("rows {rows:?} do not fit their codes")));
         }
+        if let Some(feedback) = &self.guide.feedback {
+            return self.encode_fed(feedback, rows, codes, stats);
+        }
         let mut params = Params::default();
-        let mut ranger = match &self.layout {
-            Layout::Rows { segment } => {
-                Some(Ranger::new(self.kernel, weights.dtype, self.codes, self.clip, cols, *segment))
-            }
-            Layout::Tensor { .. } | Layout::Columns { .. } => None,
-        };
-        let stride = sample_stride(weights.len());
-        let mut errors = Vec::new();
-        let mut importance = Vec::new();
+        let mut look = self.look();
         for (row, codes) in rows.zip(codes.chunks_exact_mut(cols)) {
-            let bytes = weights.slice(row * cols..(row + 1) * cols);
-            let (grids, clips) = match (&mut ranger, &self.layout) {
-                (Some(ranger), _) => {
-                    if let Some(of) = &self.guide.importance {
-                        importance.clear();
-                        importance.extend(shares(of.row(row)));
-                    }
-                    let Some(clips) = ranger.look(bytes, &importance) else {
-                        return Err(check::first(weights, row..row + 1));
-                    };
-                    self.push(&mut params, &ranger.scale, &ranger.zero);
-                    (ranger.grids(), clips)
-                }
-                (None, layout) => layout.grids(cols),
-            };
-            let mut sums = Sums::default();
-            if let Some(feedback) = &self.guide.feedback {
-                let output = self.feed_back(feedback, row, grids, codes);
-                if let Some(stats) = &mut stats {
-                    add(stats, self.measured(row, grids, codes), cols);
-                    (stats.output[0], stats.output[1]) =
-                        (stats.output[0] + output[0], stats.output[1] + output[1]);
-                }
-            } else {
-                self.kernel.run(EncodeRow {
-                    dtype: weights.dtype,
-                    bytes,
-                    grids,
-                    codes: self.codes,
-                    plain: !clips && !self.codes.asymmetric,
-                    out: codes,
-                    sums: stats.is_some().then_some(&mut sums),
-                });
-                if let Some(stats) = &mut stats {
-                    add(stats, sums, cols);
-                }
+            let (grids, clips) = look.at(row)?;
+            if let Layout::Rows { .. } = self.layout {
+                self.push(&mut params, grids.scale, grids.zero);
             }
-            if let Some(stats) = &mut stats
-                && row % stride == 0
-            {
-                errors.resize(cols, 0.0);
-                let (dtype, out) = (weights.dtype, &mut errors[..]);
-                self.kernel.run(RowErrors { dtype, bytes, grids, codes, out });
-                stats.add_codes(codes);
-                stats.add_errors(&errors);
+            let mut sums = Sums::default();
+            self.kernel.run(EncodeRow {
+                dtype: weights.dtype,
+                bytes: weights.slice(row * cols..(row + 1) * cols),
+                grids,
+                codes: self.codes,
+                plain: !clips && !self.codes.asymmetric,
+                out: codes,
+                sums: stats.is_some().then_some(&mut sums),
+            });
+            if let Some(stats) = &mut stats {
+                add(stats, sums, cols);
+                self.sample(stats, row, grids, codes);
             }
         }
         Ok(params)
     }
 
-    /// Chooses a row's codes with its errors fed back; the output's squared errors, before and after.
-    fn feed_back(
-        &self,
-        feedback: &Feedback,
-        row: usize,
-        grids: Grids,
-        codes: &mut [u8],
-    ) -> [f64; 2] {
-        let cols = self.weights.cols();
-        let mut x = vec![0.0; cols];
-        self.weights.decode(row * cols..(row + 1) * cols, &mut x);
-        let x: Vec<f64> = x.into_iter().map(f64::from).collect();
-        let pick = |_: usize, col: usize, x: f64| {
-            let place = col.checked_div(grids.segment).unwrap_or(col);
-            let (scale, zero) = (f64::from(grids.scale[place]), f64::from(grids.zero[place]));
-            let (low, high) = (f64::from(self.codes.min), f64::from(self.codes.max));
-            let steps = (x / scale).round_ties_even().clamp(low - zero, high - zero);
-            let value = f16::from_f64(steps * scale).to_f64();
-            ((steps + zero) as i8 as u8, value)
+    fn look(&self) -> Look<'_> {
+        let ranger = match self.layout {
+            Layout::Rows { segment } => {
+                let Weights { dtype, .. } = self.weights;
+                let cols = self.weights.cols();
+                Some(Ranger::new(self.kernel, dtype, self.codes, self.clip, cols, segment))
+            }
+            Layout::Tensor { .. } | Layout::Columns { .. } => None,
         };
-        feedback.assign(row, &x, &pick, codes)
+        Look { linear: self, ranger, importance: Vec::new() }
     }
 
-    /// The error sums of a row's codes.
-    fn measured(&self, row: usize, grids: Grids, codes: &[u8]) -> Sums {
+    /// Adds a row to the histograms, if it is one of the sample.
+    fn sample(&self, stats: &mut Stats, row: usize, grids: Grids, codes: &[u8]) {
         let cols = self.weights.cols();
-        let (mut x, mut scratch) = (vec![0.0; cols], vec![0.0; cols]);
-        let mut decoded = vec![f16::ZERO; cols];
-        self.weights.decode(row * cols..(row + 1) * cols, &mut x);
-        self.kernel.run(DecodeRow { grids, codes, scratch: &mut scratch, out: &mut decoded });
-        let mut sums = Sums::default();
-        for (col, (&x, decoded)) in x.iter().zip(&decoded).enumerate() {
-            let (wide, decoded) = (f64::from(x), decoded.to_f64());
-            let energy = (wide - decoded).powi(2);
-            sums.signal += wide * wide;
-            sums.noise += energy;
-            sums.decoded += decoded * decoded;
-            sums.largest = sums.largest.max((wide - decoded).abs() as f32);
-            let place = col.checked_div(grids.segment).unwrap_or(col);
-            let grid = Grid { scale: grids.scale[place], zero: grids.zero[place] };
-            if grid.clips(self.codes, x, x) {
-                sums.clipped += 1.0;
-                sums.clipped_energy += energy;
-            }
+        if row.is_multiple_of(sample_stride(self.weights.len())) {
+            let mut errors = vec![0.0; cols];
+            let bytes = self.weights.slice(row * cols..(row + 1) * cols);
+            let (dtype, out) = (self.weights.dtype, &mut errors[..]);
+            self.kernel.run(RowErrors { dtype, bytes, grids, codes, out });
+            stats.add_codes(codes);
+            stats.add_errors(&errors);
         }
-        sums
     }
 
     pub(super) fn decode(
@@ -327,6 +274,34 @@ impl<'a> Linear<'a> {
         };
         let importance = self.guide.importance.as_deref();
         range::curve(self.kernel, &self.weights, self.codes, self.clip, importance, sampled)
+    }
+}
+
+/// The grids of one row after another.
+struct Look<'l> {
+    linear: &'l Linear<'l>,
+    /// Where rows have grids of their own.
+    ranger: Option<Ranger>,
+    importance: Vec<f32>,
+}
+
+impl Look<'_> {
+    /// A row's grids, and whether a weight may be beyond them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a weight that is not finite or is beyond FP16's range.
+    fn at(&mut self, row: usize) -> Result<(Grids<'_>, bool)> {
+        let Self { linear, ranger, importance } = self;
+        let (weights, cols) = (&linear.weights, linear.weights.cols());
+        let Some(ranger) = ranger else { return Ok(linear.layout.grids(cols)) };
+        if let Some(of) = &linear.guide.importance {
+            importance.clear();
+            importance.extend(shares(of.row(row)));
+        }
+        let bytes = weights.slice(row * cols..(row + 1) * cols);
+        let clips = ranger.look(bytes, importance);
+        let clips = clips.ok_or_else(|| check::first(weights, row..row + 1))?;
+        Ok((ranger.grids(), clips))
     }
 }
 

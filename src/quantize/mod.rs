@@ -148,7 +148,7 @@ impl<'a> Quantizer<'a> {
         if guide.importance.as_ref().is_some_and(|importance| !importance.fits(&weights)) {
             return Err(Error::bug(weights.name, "its importances are those of another shape"));
         }
-        if guide.feedback.as_ref().is_some_and(|feedback| !feedback.fits(&weights)) {
+        if guide.feedback.as_ref().is_some_and(|feedback| !feedback.fits(weights.shape)) {
             return Err(Error::bug(weights.name, "its Hessian is one of another shape"));
         }
         match scheme {

@@ -1,3 +1,4 @@
+use super::factors::choose;
 use super::{Model, Smooth, Step, insert, plan};
 use crate::activations::tests::{Net, counted, inputs};
 use crate::calibrate::{Grid, Observer, Symmetry};
@@ -6,6 +7,7 @@ use crate::graph::{Constant, DataType, Function, ValueId};
 use crate::runtime::reference::Step as Shown;
 use crate::runtime::{Mode, Reference, Tensors};
 use crate::scheme::Clip;
+use crate::source::Source;
 
 /// `linear(gelu(linear(layer_norm(x))))`: the norm can take a division up, GELU cannot.
 fn network() -> Function {
@@ -369,4 +371,33 @@ fn moving_an_outlier_column_of_activations_regains_ten_decibels() {
     assert_eq!(output(&done), output(&function));
     let (before, after) = (w8a8_db(&function), w8a8_db(&done));
     assert!(after - before >= 10.0, "{before:.1} dB, then {after:.1} dB");
+}
+#[test]
+fn factors_are_numpys_and_near_the_papers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/calibration/smooth.safetensors");
+    let file = Source::open(path).unwrap();
+    let rms = |names: &[&str]| {
+        let mut sums = vec![0.0; 40];
+        for tensor in file.tensors().iter().filter(|tensor| names.contains(&&*tensor.name)) {
+            let weights = file.weights(tensor).unwrap();
+            let mut x = vec![0.0; weights.len()];
+            weights.decode(0..weights.len(), &mut x);
+            x.iter().enumerate().for_each(|(i, &x)| sums[i % 40] += f64::from(x).powi(2));
+        }
+        sums.into_iter().map(f64::sqrt).collect::<Vec<_>>()
+    };
+    let (x, w) = (rms(&["x"]), rms(&["q", "k"]));
+    let expected = &file.files()[0].metadata()["expected"];
+    let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+    for (alpha, expected) in expected.as_object().unwrap() {
+        let factors = choose(&x, &w, alpha.parse().unwrap());
+        for (column, factor) in factors.iter().enumerate() {
+            let of = |whose: &str| expected[whose][column].as_f64().unwrap();
+            let exponent = f64::from(factor.log2());
+            assert_eq!(exponent, of("ours"), "{alpha}, column {column}");
+            // Half an octave of rounding, and what root mean squares differ from maxima by.
+            let paper = of("paper").clamp(-6.0, 6.0);
+            assert!((exponent - paper).abs() < 0.9, "{alpha}, column {column}: {paper}");
+        }
+    }
 }

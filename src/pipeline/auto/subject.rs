@@ -62,7 +62,7 @@ pub(super) fn of(mut opened: Opened, options: &Options, wanted: &Wanted) -> Resu
         let mut plan = Plan::new(&headers, &options)?;
         let known = match scheme {
             Scheme::Float(_) => vec![Known::default(); plan.tensors.len()],
-            _ => inputs::known(&mut plan, &opened.inputs)?,
+            _ => inputs::known(&mut plan, &opened.inputs, &opened.roles)?,
         };
         Ok((plan, known))
     };

@@ -8,6 +8,12 @@ use rayon::prelude::*;
 /// Rows and columns that are eliminated together.
 const BLOCK: usize = 64;
 
+/// Rows that one job updates.
+const ROWS: usize = 16;
+
+/// Columns that are updated together: `BLOCK` lines of them stay in a core's second cache.
+pub(super) const TILE: usize = 256;
+
 /// `H⁻¹ = Uᵀ U`, both `[n, n]` with zeros below the diagonal.
 #[derive(Debug)]
 pub(super) struct Factor {
@@ -91,9 +97,14 @@ fn cholesky(a: &mut [f64], n: usize) -> Option<()> {
                 panel[b * left + i] = x;
             }
         }
-        below.par_chunks_exact_mut(n).enumerate().for_each(|(i, row)| {
-            let (done, rest) = row.split_at_mut(end);
-            subtract(&mut rest[..=i], &done[start..end], &panel, left);
+        below.par_chunks_mut(ROWS * n).enumerate().for_each(|(chunk, rows)| {
+            for tile in (0..left.min((chunk + 1) * ROWS)).step_by(TILE) {
+                for (i, row) in (chunk * ROWS..).zip(rows.chunks_exact_mut(n)) {
+                    let (done, rest) = row.split_at_mut(end);
+                    let columns = tile.min(i + 1)..(i + 1).min(tile + TILE);
+                    subtract(&mut rest[columns], &done[start..end], &panel[tile..], left);
+                }
+            }
         });
     }
     Some(())
@@ -106,12 +117,16 @@ fn inverse(l: &[f64], n: usize) -> Vec<f64> {
         let end = n.min(start + BLOCK);
         let (done, rest) = inverse.split_at_mut(start * n);
         let block = &mut rest[..(end - start) * n];
-        block.par_chunks_exact_mut(n).enumerate().for_each(|(i, row)| {
+        block.par_chunks_mut(ROWS * n).enumerate().for_each(|(chunk, rows)| {
             for before in (0..start).step_by(BLOCK) {
-                let known = before..start.min(before + BLOCK);
-                let c = &l[(start + i) * n..][known.clone()];
                 // Line b is zero behind its column b.
-                subtract(&mut row[..known.end], c, &done[before * n..], n);
+                for tile in (0..before + BLOCK).step_by(TILE) {
+                    let columns = tile..(before + BLOCK).min(tile + TILE);
+                    for (i, row) in (start + chunk * ROWS..).zip(rows.chunks_exact_mut(n)) {
+                        let c = &l[i * n..][before..before + BLOCK];
+                        subtract(&mut row[columns.clone()], c, &done[before * n + tile..], n);
+                    }
+                }
             }
         });
         for i in 0..end - start {

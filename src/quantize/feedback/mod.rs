@@ -21,8 +21,7 @@ mod factor;
 #[cfg(test)]
 mod tests;
 
-use crate::tensor::Weights;
-use factor::{Factor, subtract};
+use factor::{Factor, TILE, subtract};
 
 /// The share of the mean diagonal that is added to the diagonal.
 const DAMPING: f64 = 0.01;
@@ -30,11 +29,8 @@ const DAMPING: f64 = 0.01;
 /// Columns whose errors reach the columns behind them together.
 const BLOCK: usize = 64;
 
-/// Rows that are updated together, while a block of `U` is near.
-const ROWS: usize = 16;
-
-/// Columns that are updated together.
-const TILE: usize = 512;
+/// Rows that are updated together, while a block of `U` is near: callers give as many as they can.
+const ROWS: usize = 64;
 
 /// In which order columns are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +42,11 @@ pub enum Order {
     Natural,
 }
 
-/// The Hessians of a weight `[O, I, *taps]`, ready for use.
+/// The Hessians of the weights that read a value in one way, ready for use.
 #[derive(Debug)]
 pub struct Feedback {
     groups: Vec<Group>,
     columns: usize,
-    /// Rows of a group.
-    rows: usize,
 }
 
 /// Of one group of a convolution, or of all rows.
@@ -64,42 +58,42 @@ struct Group {
 }
 
 impl Feedback {
-    /// From a Hessian `[columns, columns]` for each group, for a weight of this shape; `None` where they
-    /// do not fit, or are none of real numbers.
-    pub fn new(hessians: &[Vec<f64>], shape: &[usize], order: Order) -> Option<Self> {
-        let (&rows, rest) = shape.split_first()?;
-        let columns: usize = rest.iter().product();
-        let fits = !hessians.is_empty() && rows.is_multiple_of(hessians.len()) && columns > 0;
-        fits.then_some(())?;
+    /// From a Hessian `[columns, columns]` for each group; `None` where they are of other sizes, or none of
+    /// real numbers.
+    pub fn new(hessians: &[Vec<f64>], columns: usize, order: Order) -> Option<Self> {
+        (!hessians.is_empty() && columns > 0).then_some(())?;
         let group = |hessian: &Vec<f64>| Group::new(hessian, columns, order);
-        let groups: Vec<Group> = hessians.iter().map(group).collect::<Option<_>>()?;
-        Some(Self { rows: rows / groups.len(), groups, columns })
+        let groups = hessians.iter().map(group).collect::<Option<_>>()?;
+        Some(Self { groups, columns })
     }
 
-    /// Whether it is one for this weight.
-    pub(super) fn fits(&self, weights: &Weights) -> bool {
-        self.columns == weights.cols() && self.groups.len() * self.rows == weights.rows()
+    /// Whether it is one for a weight `[O, I, *taps]`.
+    pub fn fits(&self, shape: &[usize]) -> bool {
+        let [rows, rest @ ..] = shape else { return false };
+        self.columns == rest.iter().product::<usize>() && rows.is_multiple_of(self.groups.len())
     }
 
-    /// Chooses the codes of some rows from `first` on, whose weights `x` are. `pick` says which code is
-    /// nearest to a number in the place of a weight (row among these, column), and what it stands for.
-    /// Returns the squared output errors of rounding alone and of these codes, by the damped Hessian.
+    /// Chooses the codes of some rows of a weight, from `first` on, whose numbers `x` are; `all` is how many
+    /// it has. `pick` says which code is nearest to a number in the place of a weight (row among
+    /// these, column), and what it stands for. Returns the squared output errors of rounding alone and of
+    /// these codes, by the damped Hessian.
     pub(super) fn assign(
         &self,
+        all: usize,
         first: usize,
         x: &[f64],
         pick: &dyn Fn(usize, usize, f64) -> (u8, f64),
         codes: &mut [u8],
     ) -> [f64; 2] {
-        let n = self.columns;
+        let (n, of_group) = (self.columns, all / self.groups.len());
         let mut sums = [0.0; 2];
         let mut done = 0;
         while done * n < x.len() {
             let row = first + done;
-            let end = (done + ROWS).min(x.len() / n).min(done + self.rows - row % self.rows);
+            let end = (done + ROWS).min(x.len() / n).min(done + of_group - row % of_group);
             let pick = |row, col, x| pick(done + row, col, x);
             let (x, codes) = (&x[done * n..end * n], &mut codes[done * n..end * n]);
-            let [before, after] = self.groups[row / self.rows].assign(x, &pick, codes);
+            let [before, after] = self.groups[row / of_group].assign(x, &pick, codes);
             sums = [sums[0] + before, sums[1] + after];
             done = end;
         }
@@ -154,38 +148,54 @@ impl Group {
                     subtract(&mut work[j + 1..end], &[error], &spread[j + 1..end], n);
                 }
             }
-            for tile in (end..n).step_by(TILE) {
-                let columns = tile..n.min(tile + TILE);
-                for (row, work) in work.chunks_exact_mut(n).enumerate() {
-                    let errors = &errors[row * BLOCK..][..end - start];
-                    subtract(&mut work[columns.clone()], errors, &spread[start * n + tile..], n);
-                }
-            }
+            spread_errors(&mut work, n, end, &errors, &spread[start * n..], end - start);
         }
 
-        // By rounding alone: |(w − ŵ) U⁻¹|², one row after the other.
-        let mut sums = [0.0; 2];
-        let mut rounded = vec![0; n];
-        let mut product = vec![0.0; n];
-        for (row, (x, codes)) in x.chunks_exact(n).zip(codes.chunks_exact_mut(n)).enumerate() {
-            product.fill(0.0);
-            let mut error = |&col: &usize| {
+        // By rounding alone: |(w − ŵ) U⁻¹|².
+        let mut rounded = vec![0; rows * n];
+        for (row, (x, rounded)) in x.chunks_exact(n).zip(rounded.chunks_exact_mut(n)).enumerate() {
+            for (&col, error) in self.order.iter().zip(&mut work[row * n..]) {
                 let (code, value) = pick(row, col, x[col]);
                 rounded[col] = code;
-                x[col] - value
-            };
-            let errors: Vec<f64> = self.order.iter().map(&mut error).collect();
-            for start in (0..n).step_by(BLOCK) {
-                let errors = &errors[start..n.min(start + BLOCK)];
-                subtract(&mut product[start..], errors, &whole[start * n + start..], n);
+                *error = x[col] - value;
             }
+        }
+        let mut product = vec![0.0; rows * n];
+        for start in (0..n).step_by(BLOCK) {
+            let end = n.min(start + BLOCK);
+            for (errors, work) in errors.chunks_exact_mut(BLOCK).zip(work.chunks_exact(n)) {
+                errors[..end - start].copy_from_slice(&work[start..end]);
+            }
+            spread_errors(&mut product, n, start, &errors, &whole[start * n..], end - start);
+        }
+        let mut sums = [0.0; 2];
+        for (row, product) in product.chunks_exact(n).enumerate() {
             let before: f64 = product.iter().map(|x| x * x).sum();
             sums[0] += before;
             sums[1] += before.min(after[row]);
             if before < after[row] {
-                codes.copy_from_slice(&rounded);
+                let of_row = row * n..(row + 1) * n;
+                codes[of_row.clone()].copy_from_slice(&rounded[of_row]);
             }
         }
         sums
+    }
+}
+
+/// `row −= errors · lines` in the columns from `from` on, of rows `[rows, n]`, whose errors are `[rows, BLOCK]`;
+/// `lines` are `count` of `n`.
+fn spread_errors(
+    rows: &mut [f64],
+    n: usize,
+    from: usize,
+    errors: &[f64],
+    lines: &[f64],
+    count: usize,
+) {
+    for tile in (from..n).step_by(TILE) {
+        let columns = tile..n.min(tile + TILE);
+        for (row, errors) in rows.chunks_exact_mut(n).zip(errors.chunks_exact(BLOCK)) {
+            subtract(&mut row[columns.clone()], &errors[..count], &lines[tile..], n);
+        }
     }
 }

@@ -1,10 +1,12 @@
 use super::factor::Factor;
 use super::*;
-use crate::metrics::Stats;
-use crate::quantize::{Guide, Params, Quantizer, dequantize};
+use crate::quantize::array::{Quantized, guided, in_pieces};
+use crate::quantize::{Guide, dequantize};
 use crate::scheme::{Clip, Scheme};
-use crate::tensor::FloatType;
+use crate::source::Source;
+use crate::tensor::{FloatType, Weights};
 use half::f16;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Numbers between −1 and 1, the same every time.
@@ -102,9 +104,9 @@ fn columns_are_assigned_as_the_definition_says() {
         (code as i64 as u8, code * step)
     };
     for order in [Order::Energy, Order::Natural] {
-        let feedback = Feedback::new(std::slice::from_ref(&h), &[3, n], order).unwrap();
+        let feedback = Feedback::new(std::slice::from_ref(&h), n, order).unwrap();
         let mut codes = vec![0; 3 * n];
-        let [before, after] = feedback.assign(0, &x, &pick, &mut codes);
+        let [before, after] = feedback.assign(3, 0, &x, &pick, &mut codes);
         assert!(after < 0.5 * before, "{before} {after}");
         for (x, codes) in x.chunks(n).zip(codes.chunks(n)) {
             let decoded: Vec<f64> = codes.iter().map(|&c| f64::from(c as i8) * step).collect();
@@ -113,26 +115,8 @@ fn columns_are_assigned_as_the_definition_says() {
     }
 }
 
-struct Whole {
-    codes: Vec<u8>,
-    params: Params,
-    stats: Stats,
-}
-
-fn quantized(weights: Weights, scheme: Scheme, guide: &Guide, step: usize) -> Whole {
-    let quantizer = Quantizer::guided(weights, scheme, Clip::Mse, guide.clone()).unwrap();
-    let step = step.next_multiple_of(quantizer.granule_rows());
-    let rows = weights.rows();
-    let mut codes = vec![0; quantizer.code_len(rows)];
-    let (mut params, mut stats) = (quantizer.shared(), Stats::default());
-    for start in (0..rows).step_by(step) {
-        let rows = start..rows.min(start + step);
-        let at = quantizer.code_len(start)..quantizer.code_len(rows.end);
-        let encoded = quantizer.encode(rows, &mut codes[at]).unwrap();
-        params.append(&encoded.params);
-        stats.merge(&encoded.stats);
-    }
-    Whole { codes, params, stats }
+fn quantized(weights: Weights, scheme: Scheme, guide: &Guide, step: usize) -> Quantized {
+    in_pieces(weights, scheme, Clip::Mse, guide.clone(), step).unwrap()
 }
 
 #[test]
@@ -144,7 +128,7 @@ fn output_errors_fall_whatever_the_scheme_pieces_and_threads() {
     let x: Vec<f32> = (0..32 * 48).map(|_| (dice() * dice()) as f32 * 0.1).collect();
     let bytes: Vec<u8> = x.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
     let weights = Weights { name: "w", dtype: FloatType::F16, shape: &shape, bytes: &bytes };
-    let feedback = Arc::new(Feedback::new(&hessians, &shape, Order::Energy).unwrap());
+    let feedback = Arc::new(Feedback::new(&hessians, 48, Order::Energy).unwrap());
     let guide = Guide { feedback: Some(feedback), ..Guide::default() };
     for words in [
         "linear-int8",
@@ -160,7 +144,7 @@ fn output_errors_fall_whatever_the_scheme_pieces_and_threads() {
         "palette-4,lut-int8",
     ] {
         let scheme: Scheme = words.parse().unwrap();
-        let error = |whole: &Whole| {
+        let error = |whole: &Quantized| {
             let decoded = dequantize(scheme, &shape, &whole.codes, &whole.params);
             let mut sum = 0.0;
             for row in 0..32 {
@@ -202,12 +186,52 @@ fn silent_inputs_are_rounded() {
     let (n, mut h) = (6, hessian(6, 5));
     (0..n).for_each(|i| (h[2 * n + i], h[i * n + 2]) = (0.0, 0.0));
     for h in [h, vec![0.0; n * n]] {
-        let feedback = Feedback::new(&[h], &[1, n], Order::Energy).unwrap();
+        let feedback = Feedback::new(&[h], n, Order::Energy).unwrap();
         let pick = |_: usize, _: usize, x: f64| (x.round() as u8, x.round());
         let mut codes = vec![0; n];
-        feedback.assign(0, &[3.4, 1.4, 7.4, 2.4, 5.4, 9.4], &pick, &mut codes);
+        feedback.assign(1, 0, &[3.4, 1.4, 7.4, 2.4, 5.4, 9.4], &pick, &mut codes);
         assert_eq!(codes[2], 7);
     }
-    assert!(Feedback::new(&[vec![1.0; 4]], &[1, 3], Order::Energy).is_none());
-    assert!(Feedback::new(&[], &[1, 3], Order::Energy).is_none());
+    assert!(Feedback::new(&[vec![1.0; 4]], 3, Order::Energy).is_none());
+    assert!(Feedback::new(&[], 3, Order::Energy).is_none());
+}
+
+#[test]
+fn codes_are_those_of_numpys_gptq() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/calibration/gptq.safetensors");
+    let file = Source::open(path).unwrap();
+    let tensor = |name: &str| file.tensors().iter().find(|tensor| tensor.name == name).unwrap();
+    let [x, w] = ["x", "w"].map(|name| file.weights(tensor(name)).unwrap());
+    let n = x.shape[1];
+    let mut rows = vec![0.0; x.len()];
+    x.decode(0..x.len(), &mut rows);
+    // Exact, so whatever the order: the inputs are whole multiples of 2⁻⁵.
+    let mut h = vec![0.0; n * n];
+    for row in rows.chunks_exact(n) {
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            h[i * n + j] += f64::from(row[i]) * f64::from(row[j]);
+        }
+    }
+    let expected = &file.files()[0].metadata()["expected"];
+    let expected: BTreeMap<String, serde_json::Value> = serde_json::from_str(expected).unwrap();
+    for (name, told) in &expected {
+        let (words, order) = name.split_once('/').unwrap();
+        let order = match order {
+            "energy" => Order::Energy,
+            _ => Order::Natural,
+        };
+        let feedback = Feedback::new(std::slice::from_ref(&h), n, order).unwrap();
+        let guide = Guide { feedback: Some(Arc::new(feedback)), ..Guide::default() };
+        let found = guided(w, words.parse().unwrap(), Clip::None, guide).unwrap();
+        let codes = file.bytes(tensor(name));
+        let others = found.codes.iter().zip(codes).filter(|(a, b)| a != b).count();
+        assert_eq!(others, 0, "{name}: codes of {} that differ", codes.len());
+        for (error, wanted) in
+            found.stats.output.iter().zip(told["output_error"].as_array().unwrap())
+        {
+            let wanted = wanted.as_f64().unwrap();
+            assert!((error - wanted).abs() < 1e-6 * wanted, "{name}: {error} {wanted}");
+        }
+    }
+    assert_eq!(expected.len(), 12);
 }

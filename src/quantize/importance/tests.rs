@@ -1,8 +1,8 @@
 //! Importances by themselves, and what they do to codes.
 
 use super::*;
-use crate::metrics::Stats;
-use crate::quantize::{Guide, Params, Quantizer, dequantize};
+use crate::quantize::array::{Quantized, in_pieces};
+use crate::quantize::{Guide, dequantize};
 use crate::scheme::{Clip, Scheme};
 use crate::tensor::FloatType;
 use half::f16;
@@ -60,31 +60,17 @@ fn heavy(n: usize) -> Vec<f32> {
     (0..n).map(|_| number()).collect()
 }
 
-struct Whole {
-    codes: Vec<u8>,
-    params: Params,
-    stats: Stats,
-}
-
-/// Quantizes in pieces of about `step` rows.
-fn quantized(weights: Weights, scheme: Scheme, guide: &Guide, step: usize) -> Whole {
-    let quantizer = Quantizer::guided(weights, scheme, Clip::Mse, guide.clone()).unwrap();
-    let step = step.next_multiple_of(quantizer.granule_rows());
-    let rows = weights.rows();
-    let mut codes = vec![0; quantizer.code_len(rows)];
-    let (mut params, mut stats) = (quantizer.shared(), Stats::default());
-    for start in (0..rows).step_by(step) {
-        let rows = start..rows.min(start + step);
-        let at = quantizer.code_len(start)..quantizer.code_len(rows.end);
-        let encoded = quantizer.encode(rows, &mut codes[at]).unwrap();
-        params.append(&encoded.params);
-        stats.merge(&encoded.stats);
-    }
-    Whole { codes, params, stats }
+fn quantized(weights: Weights, scheme: Scheme, guide: &Guide, step: usize) -> Quantized {
+    in_pieces(weights, scheme, Clip::Mse, guide.clone(), step).unwrap()
 }
 
 /// `Σ importance · (w − ŵ)²`, and the same with each weight counted once.
-fn errors(weights: Weights, scheme: Scheme, whole: &Whole, importance: &Importance) -> [f64; 2] {
+fn errors(
+    weights: Weights,
+    scheme: Scheme,
+    whole: &Quantized,
+    importance: &Importance,
+) -> [f64; 2] {
     let mut x = vec![0.0; weights.len()];
     weights.decode(0..x.len(), &mut x);
     let decoded = dequantize(scheme, weights.shape, &whole.codes, &whole.params);

@@ -383,7 +383,10 @@ impl<'a> Palette<'a> {
         let (step, run) = (self.shape.rows_per_line(), self.shape.run());
         let mut stats = tally::Tally::new(&self.shape);
         let mut line = Line::default();
-        let mut output = [0.0; 2];
+        let output = match self.feedback() {
+            Some(feedback) => self.feed_back(feedback, tables, scales, scales_from, first, codes),
+            None => [0.0; 2],
+        };
         for (i, codes) in codes.chunks_exact_mut(self.shape.codes_per_line()).enumerate() {
             let row = first + i * step;
             let of_line = if scales.is_empty() {
@@ -393,10 +396,7 @@ impl<'a> Palette<'a> {
             };
             let importance = self.guide.importance.as_deref();
             line.read(&self.weights, &self.shape, row, 0..self.shape.cols, of_line, importance);
-            if let Some(feedback) = self.feedback() {
-                let more = self.feed_back(feedback, tables, &line, row, codes);
-                output = [output[0] + more[0], output[1] + more[1]];
-            } else {
+            if self.feedback().is_none() {
                 for (j, (codes, fitted)) in codes.chunks_exact_mut(run).zip(tables).enumerate() {
                     fitted.find(&line, &self.shape, j * run, codes);
                 }
@@ -414,27 +414,35 @@ impl<'a> Palette<'a> {
         self.guide.feedback.as_deref().filter(|_| one_by_one)
     }
 
-    /// Chooses a row's indices with its errors fed back; the output's squared errors, before and after.
+    /// Chooses indices with errors fed back, of the rows that [`Self::encode_lines`] encodes; the output's
+    /// squared errors, before and after.
     fn feed_back(
         &self,
         feedback: &Feedback,
         tables: &[Fitted],
-        line: &Line,
-        row: usize,
+        scales: &[f16],
+        scales_from: usize,
+        first: usize,
         codes: &mut [u8],
     ) -> [f64; 2] {
-        let (run, scale) = (self.shape.run(), line.scale[0]);
-        let x: Vec<f64> = line.x.iter().map(|&x| f64::from(x)).collect();
-        let pick = |_: usize, col: usize, x: f64| {
+        let (run, cols) = (self.shape.run(), self.shape.cols);
+        let mut x = vec![0.0; codes.len()];
+        self.weights.decode(first * cols..first * cols + codes.len(), &mut x);
+        let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+        let scale: Vec<f32> = match scales {
+            [] => vec![1.0; codes.len() / cols],
+            _ => scales[first - scales_from..].iter().map(|scale| scale.to_f32()).collect(),
+        };
+        let pick = |row: usize, col: usize, x: f64| {
             let fitted = &tables[if tables.len() == 1 { 0 } else { col / run }];
             let Finder::Scalar(lookup) = &fitted.finder else {
                 unreachable!("vectors are found without feedback")
             };
-            let index = lookup.index((x / f64::from(scale)) as f32);
-            let value = fitted.table.values[usize::from(index)].to_f32() * scale;
+            let index = lookup.index((x / f64::from(scale[row])) as f32);
+            let value = fitted.table.values[usize::from(index)].to_f32() * scale[row];
             (index, f16::from_f32(value).to_f64())
         };
-        feedback.assign(row, &x, &pick, codes)
+        feedback.assign(self.shape.rows, first, &x, &pick, codes)
     }
 
     pub(super) fn decode(
