@@ -4,7 +4,7 @@ use super::args::Convert;
 use super::args::SchemeWord;
 use super::{data, screen, tokenizer};
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 use twolane::auto::{Budget, Plan};
 use twolane::execute::RowData;
 use twolane::pipeline::Progress;
@@ -96,7 +96,7 @@ fn measured_on(args: &Convert, input: &Path) -> Result<Data> {
     let Some(path) = &args.data else { return Ok(Data::Drawn) };
     let folder = if input.is_file() { input.parent().unwrap_or(Path::new("")) } else { input };
     if let Some(rows) = RowData::open(path, folder)? {
-        return Ok(Data::Rows(Arc::new(rows.spread(ROWS))));
+        return Ok(Data::Rows(Rc::new(rows.spread(ROWS))));
     }
     let text = screen::read_text(path)?;
     let tokenizer = tokenizer::beside(folder, data::INSTEAD)?;

@@ -68,6 +68,7 @@ impl RowData {
 
     /// About so many of the images, spread over all, where they are images: those that are left out are
     /// never decoded. Of other files, all.
+    #[cfg_attr(not(feature = "data"), allow(unused_variables))]
     pub fn spread(self, most: usize) -> Self {
         let kind = match self.kind {
             #[cfg(feature = "data")]

@@ -207,7 +207,7 @@ impl Check<'_> {
         let own = agreement::checks(self.name, self.function, runs);
         let other = runs.iter().find(|(engine, _)| **engine != Engine::Reference);
         let (true, true, Some((other, _))) =
-            (own.len() > 0, codes::has_codes(self.function), other)
+            (!own.is_empty(), codes::has_codes(self.function), other)
         else {
             found.agreement.extend(own);
             return Ok(());

@@ -80,6 +80,10 @@ impl Step<'_> {
             "slice_by_index" => self.sliced(&out),
             "gather" => self.gathered(&out),
             name if name.starts_with("reduce_") && name != "reduce_argmax" => self.reduced(),
+            // They move places, in a shape that could be one that stays.
+            "argsort" | "gather_along_axis" | "reverse" | "reverse_sequence" | "stack" | "topk" => {
+                None
+            }
             _ => self.union(&out),
         }
     }

@@ -10,7 +10,7 @@ fn fixtures() -> PathBuf {
 
 #[test]
 fn means_are_those_of_numpy() {
-    let expected = Source::open(&fixtures().join("expected.safetensors")).unwrap();
+    let expected = Source::open(fixtures().join("expected.safetensors")).unwrap();
     let mut compared = 0;
     for file in ["llama.gguf", "moe.gguf"] {
         let path = fixtures().join(file);

@@ -10,7 +10,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn expected() -> Source {
-    Source::open(&fixtures().join("expected.safetensors")).unwrap()
+    Source::open(fixtures().join("expected.safetensors")).unwrap()
 }
 
 fn picture(name: &str, channels: usize) -> Picture {
@@ -31,6 +31,19 @@ fn sizes_are_pillows_bit_for_bit() {
         compared += 1;
     }
     assert_eq!(compared, 36);
+}
+
+#[test]
+fn images_are_turned_as_exif_says() {
+    let expected = expected();
+    for orientation in 1..=8 {
+        let wanted = format!("turned/{orientation}");
+        let wanted = expected.tensors().iter().find(|t| t.name == wanted).unwrap();
+        let path = fixtures().join(format!("turned/{orientation}.png"));
+        let got = decode::decode(&path, 3).unwrap();
+        assert_eq!([got.height, got.width, 3], wanted.shape[..], "{orientation}");
+        assert_eq!(got.bytes, expected.bytes(wanted), "{orientation}");
+    }
 }
 
 #[test]

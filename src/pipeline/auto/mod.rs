@@ -22,7 +22,7 @@ use crate::scheme::Scheme;
 use crate::validate::Text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
 pub use steps::ROWS;
 use subject::Found;
 use trial::Trial;
@@ -33,7 +33,7 @@ pub enum Data {
     /// A text for a language model.
     Text(Text),
     /// A function's inputs, or images.
-    Rows(Arc<RowData>),
+    Rows(Rc<RowData>),
     /// Inputs that follow from names alone.
     Drawn,
 }
