@@ -52,9 +52,9 @@ pub(super) fn rows<T: Send>(
 
 /// Runs a piece of plain code with the vector instructions that this processor has.
 ///
-/// Only what is inlined into it is compiled for them: a closure needs `#[inline(always)]`, for it stands
-/// here once for each kind of processor, and that is what the compiler inlines of itself only where it is
-/// short.
+/// Only what is inlined into it is compiled for them. It stands here once for each kind of processor, and
+/// what is called in several places the compiler inlines of itself only where it is short: closures need
+/// `#[inline(always)]`, and loops are `for` loops, not closures that an iterator calls.
 #[inline(always)]
 pub(super) fn simd<R>(work: impl FnOnce() -> R) -> R {
     static KERNEL: OnceLock<Kernel> = OnceLock::new();

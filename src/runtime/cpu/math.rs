@@ -87,6 +87,31 @@ pub(super) fn erf(x: f32) -> f32 {
     if size < 1.0 { near } else { far }
 }
 
+/// x · sigmoid(x).
+#[inline(always)]
+pub(super) fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+/// x · Φ(x), by [`erf`].
+#[inline(always)]
+pub(super) fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// Its approximation by [`sigmoid`].
+#[inline(always)]
+pub(super) fn gelu_sigmoid(x: f32) -> f32 {
+    x * sigmoid(1.702 * x)
+}
+
+/// Its approximation by [`tanh`].
+#[inline(always)]
+pub(super) fn gelu_tanh(x: f32) -> f32 {
+    let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+    0.5 * x * (1.0 + tanh(inner))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -255,9 +255,13 @@ fn add_row(axis: &Windows, tap: usize, weight: f32, x: &[f32], to: &mut [f32]) {
     }
     let (x, to) = (&x[start..], &mut to[first..]);
     if axis.stride == 1 {
-        to.iter_mut().zip(x).for_each(|(to, &x)| *to += weight * x);
+        for (to, &x) in to.iter_mut().zip(x) {
+            *to += weight * x;
+        }
     } else {
-        to.iter_mut().zip(x.iter().step_by(axis.stride)).for_each(|(to, &x)| *to += weight * x);
+        for (to, &x) in to.iter_mut().zip(x.iter().step_by(axis.stride)) {
+            *to += weight * x;
+        }
     }
 }
 

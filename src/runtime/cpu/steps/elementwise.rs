@@ -246,9 +246,10 @@ impl Out<'_> {
                 simd(
                     #[inline(always)]
                     || {
-                        // Codes are integers: added to 1.5 · 2²³ they stand in the lowest bits.
-                        let code = |x: f32| (x + 12_582_912.0).to_bits() as i8;
-                        all.iter_mut().zip(block).for_each(|(to, &x)| *to = code(x));
+                        for (to, &x) in all.iter_mut().zip(block) {
+                            // Codes are integers: added to 1.5 · 2²³ they stand in the lowest bits.
+                            *to = (x + 12_582_912.0).to_bits() as i8;
+                        }
                     },
                 );
             }

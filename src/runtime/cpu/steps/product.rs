@@ -111,7 +111,14 @@ fn attention(planner: &mut Planner<'_>, node: Node<'_>, to: Place) -> Found<Opti
                 let queries = Matrix { data: &q[first * e..], strides: [e, 1] };
                 multiply([rows, s, e], queries, keys, scores, alone);
                 for (i, row) in scores.chunks_mut(s).enumerate() {
-                    row.iter_mut().for_each(|x| *x *= scale);
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for x in &mut *row {
+                                *x *= scale;
+                            }
+                        },
+                    );
                     let start = (first + i) * s;
                     if let Some((place, view)) = &mask {
                         mask_row(io.buffers, *place, view, start, row);

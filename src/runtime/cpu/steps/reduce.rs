@@ -251,9 +251,13 @@ fn softmax(planner: &mut Planner<'_>, node: Node<'_>) -> Found<Option<Step>> {
 #[inline(always)]
 pub(super) fn softmax_row(row: &mut [f32]) {
     let top = largest(row);
-    row.iter_mut().for_each(|x| *x = exp(*x - top));
+    for x in &mut *row {
+        *x = exp(*x - top);
+    }
     let scale = 1.0 / sum(row, |x| x);
-    row.iter_mut().for_each(|x| *x *= scale);
+    for x in row {
+        *x *= scale;
+    }
 }
 
 /// How rows are normalized.
@@ -301,14 +305,16 @@ fn norm(planner: &mut Planner<'_>, node: Node<'_>) -> Found<Option<Step>> {
                         let of =
                             |v: Option<&[f32]>, otherwise| v.map_or(otherwise, |v| v[i % channels]);
                         let (gamma, beta) = (of(gamma, 1.0), of(beta, 0.0));
-                        to.iter_mut().for_each(|x| *x = *x * gamma + beta);
+                        for x in to {
+                            *x = *x * gamma + beta;
+                        }
                         return;
                     }
-                    if let Some(gamma) = gamma {
-                        to.iter_mut().zip(gamma).for_each(|(x, gamma)| *x *= gamma);
+                    for (x, gamma) in to.iter_mut().zip(gamma.unwrap_or_default()) {
+                        *x *= gamma;
                     }
-                    if let Some(beta) = beta {
-                        to.iter_mut().zip(beta).for_each(|(x, beta)| *x += beta);
+                    for (x, beta) in to.iter_mut().zip(beta.unwrap_or_default()) {
+                        *x += beta;
                     }
                 },
             );
@@ -328,5 +334,7 @@ fn normalize(norm: Norm, from: &[f32], to: &mut [f32]) {
         }
         Norm::Length(epsilon) => (0.0, 1.0 / (sum(from, |x| x * x) + epsilon).sqrt()),
     };
-    to.iter_mut().zip(from).for_each(|(to, &x)| *to = (x - mean) * scale);
+    for (to, &x) in to.iter_mut().zip(from) {
+        *to = (x - mean) * scale;
+    }
 }

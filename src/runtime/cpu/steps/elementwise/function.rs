@@ -90,20 +90,33 @@ pub(super) enum Binary {
     Prelu,
 }
 
-/// f of each element, in vector code of its own.
-fn each(x: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-    simd(
-        #[inline(always)]
-        || to.iter_mut().zip(x).for_each(|(to, &x)| *to = f(x)),
-    );
+/// A value of each element, in vector code of its own. A macro, for a function would be called: only what
+/// is inlined becomes such code.
+macro_rules! each {
+    ($from:ident, $to:ident, $x:ident => $value:expr) => {
+        simd(
+            #[inline(always)]
+            || {
+                for (to, &$x) in $to.iter_mut().zip($from) {
+                    *to = $value;
+                }
+            },
+        )
+    };
 }
 
-/// f of each pair.
-fn both(x: &[f32], y: &[f32], to: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    simd(
-        #[inline(always)]
-        || to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = f(x, y)),
-    );
+/// A value of each pair.
+macro_rules! both {
+    ($left:ident, $right:ident, $to:ident, |$x:ident, $y:ident| $value:expr) => {
+        simd(
+            #[inline(always)]
+            || {
+                for ((to, &$x), &$y) in $to.iter_mut().zip($left).zip($right) {
+                    *to = $value;
+                }
+            },
+        )
+    };
 }
 
 /// A flag.
@@ -143,59 +156,54 @@ fn floor(x: f32) -> f32 {
 impl Unary {
     pub(super) fn apply(self, x: &[f32], to: &mut [f32]) {
         match self {
-            Self::Abs => each(x, to, f32::abs),
-            Self::Acos => each(x, to, f32::acos),
-            Self::Asin => each(x, to, f32::asin),
-            Self::Atan => each(x, to, f32::atan),
-            Self::Atanh => each(x, to, f32::atanh),
-            Self::Ceil => each(x, to, |x| -floor(-x)),
-            Self::Clip(a, b) => each(x, to, |x| least(if x < a { a } else { x }, b)),
-            Self::Cos => each(x, to, f32::cos),
-            Self::Cosh => each(x, to, f32::cosh),
-            Self::Elu(a) => each(x, to, |x| if x < 0.0 { a * (math::exp(x) - 1.0) } else { x }),
-            Self::Erf => each(x, to, math::erf),
-            Self::Exp => each(x, to, math::exp),
-            Self::Exp2 => each(x, to, f32::exp2),
-            Self::Floor => each(x, to, floor),
-            Self::Gelu => {
-                each(x, to, |x| 0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2)))
-            }
-            Self::GeluSigmoid => each(x, to, |x| x * math::sigmoid(1.702 * x)),
-            Self::GeluTanh => each(x, to, |x| {
-                let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
-                0.5 * x * (1.0 + math::tanh(inner))
-            }),
-            Self::Inverse(e) => each(x, to, |x| 1.0 / (x + e)),
-            Self::LeakyRelu(a) => each(x, to, |x| if x < 0.0 { a * x } else { x }),
-            Self::Line(a, b) => each(x, to, |x| a * x + b),
-            Self::Log(e) => each(x, to, |x| (x + e).ln()),
-            Self::Not => each(x, to, |x| flag(x == 0.0)),
-            Self::Truth => each(x, to, |x| flag(x != 0.0)),
-            Self::Relu => each(x, to, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Round => each(x, to, round),
-            Self::Rsqrt(e) => each(x, to, |x| 1.0 / (x + e).sqrt()),
-            Self::ScaledTanh(a, b) => each(x, to, |x| a * math::tanh(b * x)),
-            Self::Sigmoid => each(x, to, math::sigmoid),
-            Self::SigmoidHard(a, b) => each(x, to, |x| (a * x + b).clamp(0.0, 1.0)),
+            Self::Abs => each!(x, to, x => x.abs()),
+            Self::Acos => each!(x, to, x => x.acos()),
+            Self::Asin => each!(x, to, x => x.asin()),
+            Self::Atan => each!(x, to, x => x.atan()),
+            Self::Atanh => each!(x, to, x => x.atanh()),
+            Self::Ceil => each!(x, to, x => -floor(-x)),
+            Self::Clip(a, b) => each!(x, to, x => least(if x < a { a } else { x }, b)),
+            Self::Cos => each!(x, to, x => x.cos()),
+            Self::Cosh => each!(x, to, x => x.cosh()),
+            Self::Elu(a) => each!(x, to, x => if x < 0.0 { a * (math::exp(x) - 1.0) } else { x }),
+            Self::Erf => each!(x, to, x => math::erf(x)),
+            Self::Exp => each!(x, to, x => math::exp(x)),
+            Self::Exp2 => each!(x, to, x => x.exp2()),
+            Self::Floor => each!(x, to, x => floor(x)),
+            Self::Gelu => each!(x, to, x => math::gelu(x)),
+            Self::GeluSigmoid => each!(x, to, x => math::gelu_sigmoid(x)),
+            Self::GeluTanh => each!(x, to, x => math::gelu_tanh(x)),
+            Self::Inverse(e) => each!(x, to, x => 1.0 / (x + e)),
+            Self::LeakyRelu(a) => each!(x, to, x => if x < 0.0 { a * x } else { x }),
+            Self::Line(a, b) => each!(x, to, x => a * x + b),
+            Self::Log(e) => each!(x, to, x => (x + e).ln()),
+            Self::Not => each!(x, to, x => flag(x == 0.0)),
+            Self::Truth => each!(x, to, x => flag(x != 0.0)),
+            Self::Relu => each!(x, to, x => if x < 0.0 { 0.0 } else { x }),
+            Self::Round => each!(x, to, x => round(x)),
+            Self::Rsqrt(e) => each!(x, to, x => 1.0 / (x + e).sqrt()),
+            Self::ScaledTanh(a, b) => each!(x, to, x => a * math::tanh(b * x)),
+            Self::Sigmoid => each!(x, to, x => math::sigmoid(x)),
+            Self::SigmoidHard(a, b) => each!(x, to, x => (a * x + b).clamp(0.0, 1.0)),
             Self::Sign => {
-                each(x, to, |x| if x.is_nan() { x } else { flag(x > 0.0) - flag(x < 0.0) })
+                each!(x, to, x => if x.is_nan() { x } else { flag(x > 0.0) - flag(x < 0.0) })
             }
-            Self::Silu => each(x, to, |x| x * math::sigmoid(x)),
-            Self::Sin => each(x, to, f32::sin),
-            Self::Sinh => each(x, to, f32::sinh),
-            Self::Softplus => each(x, to, |x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
-            Self::Softsign => each(x, to, |x| x / (1.0 + x.abs())),
-            Self::Sqrt => each(x, to, f32::sqrt),
-            Self::Square => each(x, to, |x| x * x),
-            Self::Steps => each(x, to, |x| if x.is_nan() { 0.0 } else { round(x) }),
-            Self::Tan => each(x, to, f32::tan),
-            Self::Tanh => each(x, to, math::tanh),
-            Self::Threshold(a) => each(x, to, |x| if x < a { a } else { x }),
-            Self::ThresholdedRelu(a) => each(x, to, |x| if x < a { 0.0 } else { x }),
+            Self::Silu => each!(x, to, x => math::silu(x)),
+            Self::Sin => each!(x, to, x => x.sin()),
+            Self::Sinh => each!(x, to, x => x.sinh()),
+            Self::Softplus => each!(x, to, x => x.max(0.0) + (-x.abs()).exp().ln_1p()),
+            Self::Softsign => each!(x, to, x => x / (1.0 + x.abs())),
+            Self::Sqrt => each!(x, to, x => x.sqrt()),
+            Self::Square => each!(x, to, x => x * x),
+            Self::Steps => each!(x, to, x => if x.is_nan() { 0.0 } else { round(x) }),
+            Self::Tan => each!(x, to, x => x.tan()),
+            Self::Tanh => each!(x, to, x => math::tanh(x)),
+            Self::Threshold(a) => each!(x, to, x => if x < a { a } else { x }),
+            Self::ThresholdedRelu(a) => each!(x, to, x => if x < a { 0.0 } else { x }),
             Self::ClampedRelu(a, b) => {
-                each(x, to, |x| least(if x < 0.0 { a * x } else { x }, b));
+                each!(x, to, x => least(if x < 0.0 { a * x } else { x }, b));
             }
-            Self::Trunc => each(x, to, trunc),
+            Self::Trunc => each!(x, to, x => trunc(x)),
         }
     }
 }
@@ -203,32 +211,32 @@ impl Unary {
 impl Binary {
     pub(super) fn apply(self, x: &[f32], y: &[f32], to: &mut [f32]) {
         match self {
-            Self::Add => both(x, y, to, |x, y| x + y),
-            Self::Sub => both(x, y, to, |x, y| x - y),
-            Self::Mul => both(x, y, to, |x, y| x * y),
-            Self::Div => both(x, y, to, |x, y| x / y),
+            Self::Add => both!(x, y, to, |x, y| x + y),
+            Self::Sub => both!(x, y, to, |x, y| x - y),
+            Self::Mul => both!(x, y, to, |x, y| x * y),
+            Self::Div => both!(x, y, to, |x, y| x / y),
             // In f64, or a quotient that f32 rounds to an integer has another floor.
             Self::FloorDiv => {
-                both(x, y, to, |x, y| (f64::from(x) / f64::from(y)).floor() as f32);
+                both!(x, y, to, |x, y| (f64::from(x) / f64::from(y)).floor() as f32);
             }
             // Exact, where x − ⌊x / y⌋ · y would cancel.
-            Self::Mod => both(x, y, to, |x, y| {
+            Self::Mod => both!(x, y, to, |x, y| {
                 let rest = x % y;
                 if rest != 0.0 && (rest < 0.0) != (y < 0.0) { rest + y } else { rest }
             }),
-            Self::Maximum => both(x, y, to, |x, y| if x < y || y.is_nan() { y } else { x }),
-            Self::Minimum => both(x, y, to, least),
-            Self::Pow => both(x, y, to, f32::powf),
-            Self::Equal => both(x, y, to, |x, y| flag(x == y)),
-            Self::NotEqual => both(x, y, to, |x, y| flag(x != y)),
-            Self::Greater => both(x, y, to, |x, y| flag(x > y)),
-            Self::GreaterEqual => both(x, y, to, |x, y| flag(x >= y)),
-            Self::Less => both(x, y, to, |x, y| flag(x < y)),
-            Self::LessEqual => both(x, y, to, |x, y| flag(x <= y)),
-            Self::And => both(x, y, to, |x, y| flag(x != 0.0 && y != 0.0)),
-            Self::Or => both(x, y, to, |x, y| flag(x != 0.0 || y != 0.0)),
-            Self::Xor => both(x, y, to, |x, y| flag((x != 0.0) != (y != 0.0))),
-            Self::Prelu => both(x, y, to, |x, y| if x < 0.0 { x * y } else { x }),
+            Self::Maximum => both!(x, y, to, |x, y| if x < y || y.is_nan() { y } else { x }),
+            Self::Minimum => both!(x, y, to, |x, y| least(x, y)),
+            Self::Pow => both!(x, y, to, |x, y| x.powf(y)),
+            Self::Equal => both!(x, y, to, |x, y| flag(x == y)),
+            Self::NotEqual => both!(x, y, to, |x, y| flag(x != y)),
+            Self::Greater => both!(x, y, to, |x, y| flag(x > y)),
+            Self::GreaterEqual => both!(x, y, to, |x, y| flag(x >= y)),
+            Self::Less => both!(x, y, to, |x, y| flag(x < y)),
+            Self::LessEqual => both!(x, y, to, |x, y| flag(x <= y)),
+            Self::And => both!(x, y, to, |x, y| flag(x != 0.0 && y != 0.0)),
+            Self::Or => both!(x, y, to, |x, y| flag(x != 0.0 || y != 0.0)),
+            Self::Xor => both!(x, y, to, |x, y| flag((x != 0.0) != (y != 0.0))),
+            Self::Prelu => both!(x, y, to, |x, y| if x < 0.0 { x * y } else { x }),
         }
     }
 }
