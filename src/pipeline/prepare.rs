@@ -53,7 +53,8 @@ pub struct Job {
 /// it cannot be read, [`Error::Usage`] for a scheme that the target lacks.
 pub fn prepare(input: &Path, options: &Options) -> Result<Job> {
     let mut opened = open(input, options)?;
-    let smoothing = smoothing::smooth(&mut opened.source, &opened.subject, &opened.options)?;
+    let Opened { source, subject, options, warnings, .. } = &mut opened;
+    let smoothing = smoothing::smooth(source, subject, options, warnings)?;
     let headers = headers(&opened);
     let Opened { source, subject, options, roles, mut inputs, warnings } = opened;
     let options = &options;

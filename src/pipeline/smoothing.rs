@@ -12,11 +12,12 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Usage`] for an input without a model, for what follows from activations that were counted before
-/// columns were scaled, and where nothing could be scaled.
+/// columns were scaled, and where no outlier was counted that could be moved.
 pub(super) fn smooth(
     source: &mut Source,
     subject: &Subject,
     options: &Options,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Step>> {
     let Some(smooth) = options.smooth else { return Ok(vec![]) };
     let usage = |why: &str| Err(Error::Usage(format!("{smooth}: {why}")));
@@ -47,16 +48,18 @@ pub(super) fn smooth(
         return usage("bare layers read nothing of each other; give a model or a package");
     };
     if steps.is_empty() {
-        return usage(match smooth {
+        match smooth {
             Smooth::Measured(_) => {
-                "no layer that was calibrated reads a column worth moving; leave it out, or check that \
-                 the calibration is of this model"
+                return usage(
+                    "no layer that was calibrated reads a column worth moving; leave it out, or check \
+                     that the calibration is of this model",
+                );
             }
-            Smooth::Equalized => {
-                "no two layers, or norm and layer, follow each other so that columns can be scaled, or \
-                 all are alike; leave it out"
-            }
-        });
+            Smooth::Equalized => warnings.push(format!(
+                "{smooth}: nothing is scaled: no two layers, or norm and layer, follow each other whose \
+                 rows and columns differ by more than a factor of 2"
+            )),
+        }
     }
     for step in &steps {
         for scaled in &step.scaled {

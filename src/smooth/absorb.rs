@@ -1,6 +1,7 @@
 //! What takes a division up.
 
 use crate::graph::{Flow, Operation, ValueId};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// What would be divided in place of a value.
@@ -43,6 +44,19 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
         // Along the spatial axes alone.
         "max_pool" | "avg_pool" | "l2_pool" if rank(id)? == channels.from_end + 2 => {
             into(flow, before("x")?, channels, absorbed)
+        }
+        "reduce_mean" => {
+            let x = before("x")?;
+            let from_end = before_mean(flow, operation, rank(x)?, channels.from_end)?;
+            into(flow, x, Channels { from_end, ..channels }, absorbed)
+        }
+        // `[.., C, 1, 1]` as `[.., C]`.
+        "reshape" | "squeeze" if channels.from_end == 0 => {
+            let x = before("x")?;
+            let dims = &flow.function.value(x).ty.tensor()?.dims;
+            let from_end = dims.iter().rev().position(|dim| dim.size() != Some(1))?;
+            let is_last = dims[dims.len() - 1 - from_end].size() == Some(channels.count);
+            is_last.then(|| into(flow, x, Channels { from_end, ..channels }, absorbed))?
         }
         "layer_norm" => {
             let axes = flow.function.value(operation.argument("axes")?).constant.as_ref()?;
@@ -89,6 +103,30 @@ fn into(flow: &Flow<'_>, id: ValueId, channels: Channels, absorbed: &mut Absorbe
         }
         _ => None,
     }
+}
+
+/// How far from the end channels lie, before a mean over axes that are not theirs.
+fn before_mean(
+    flow: &Flow<'_>,
+    operation: &Operation,
+    rank: usize,
+    from_end: usize,
+) -> Option<usize> {
+    let constant = |param| flow.function.value(operation.argument(param)?).constant.as_ref();
+    let axes = constant("axes")?.as_ints()?.into_iter();
+    let axes = axes.map(|axis| if axis < 0 { axis + rank as i64 } else { axis });
+    let mut behind: Vec<usize> = axes.map(|axis| (rank as i64 - 1 - axis) as usize).collect();
+    behind.sort();
+    let keeps = constant("keep_dims").and_then(|keep| keep.as_bool()).unwrap_or(false);
+    let mut before = from_end;
+    for axis in behind {
+        match axis.cmp(&before) {
+            Ordering::Equal if keeps => return None,
+            Ordering::Less | Ordering::Equal if !keeps => before += 1,
+            _ => {}
+        }
+    }
+    Some(before)
 }
 
 /// Takes what a norm multiplies by and adds; one that multiplies by nothing has nothing to take.

@@ -401,3 +401,30 @@ fn factors_are_numpys_and_near_the_papers() {
         }
     }
 }
+
+#[test]
+fn a_mean_over_all_places_lies_between_layers_too() {
+    for keeps in [true, false] {
+        let mut net = Net::new();
+        let x = net.input("x", &[1, 3, 8, 8]);
+        let weight = net.float("first_weight", &[8, 3, 3, 3]);
+        let first = net.op("conv", "first", &[("x", x), ("weight", weight)]);
+        let active = net.op("relu", "active", &[("x", first)]);
+        let axes = net.0.constant("axes", Constant::ints(&[-2, -1])).unwrap();
+        let keep = net.0.constant("keep", Constant::bool(keeps)).unwrap();
+        let mean = [("x", active), ("axes", axes), ("keep_dims", keep)];
+        let mut mean = net.op("reduce_mean", "mean", &mean);
+        if keeps {
+            let shape = net.0.constant("shape", Constant::ints(&[1, 8])).unwrap();
+            mean = net.op("reshape", "flat", &[("x", mean), ("shape", shape)]);
+        }
+        let weight = net.float("last_weight", &[4, 8]);
+        let down = net.op("linear", "down", &[("x", mean), ("weight", weight)]);
+        let mut function = net.finish(down);
+        multiply(&mut function, "last_weight", &|i| 2f32.powi(i as i32 % 8));
+        let steps = planned(&function, Smooth::Equalized);
+        let told: Vec<bool> = steps.iter().map(|s| s.inserted).collect();
+        assert_eq!(told, [false], "{keeps}");
+        assert_eq!(output(&smoothed(&function, &steps)), output(&function));
+    }
+}

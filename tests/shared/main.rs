@@ -9,6 +9,7 @@ mod packages;
 mod palette;
 mod programs;
 mod runtime;
+mod smooth;
 mod source;
 #[path = "../support/model.rs"]
 mod support;

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """What INT8 activations cost, on small trained networks, beside other people's static INT8.
 
-    run.py QUANTIZE SHARED [digits] [resnet20] [stories260k]
+    run.py QUANTIZE SHARED [digits] [resnet20] [disparity] [stories260k]
 
 SHARED holds the fixtures of `tests/shared`. Prints the tables of docs/accuracy.md, "Activations in
 INT8", and exits 1 if a goal is missed. Every package is calibrated on one part of the data, or on
 inputs drawn with another seed, and judged on the rest. Needs numpy and safetensors, and torch
-for ResNet-20's images; onnx with onnxruntime, and torch, add the rows of peers where installed.
+for ResNet-20's images, with coremltools for `disparity`; onnx with onnxruntime, and torch, add the rows of peers where installed.
 """
 import json
 import os
@@ -31,6 +31,13 @@ WAYS = [
     ("int8,percentile:99.99", []),
     ("int8,entropy", []),
     ("int8", ["--pairs", "coremltools"]),
+]
+# Of packages, whose data the same command counts, before and after.
+REWRITES = [
+    ("int8", ["--smooth"]),
+    ("int8", ["--equalize"]),
+    ("int8", ["--bias-correction"]),
+    ("int8", ["--smooth", "--bias-correction"]),
 ]
 missed = []
 
@@ -71,13 +78,23 @@ class Model:
 
     def calibrate(self, package, samples, *words):
         """Counts what `samples`, by input, make of the float package."""
-        save_file(samples, self.path("calibration.safetensors"))
+        self.data = self.path("calibration.safetensors")
+        save_file(samples, self.data)
         self.counts = self.path("counts.safetensors")
-        self.call("calibrate", "-q", package, self.path("calibration.safetensors"), "--function", self.function,
+        self.call("calibrate", "-q", package, self.data, "--function", self.function,
                   "--out", self.counts, *words)
 
     def int8(self, way, words):
-        return self.package("linear-int8", "--activations", way, *words, "--calibration", self.counts)
+        recounts = {"--smooth", "--equalize"} & set(words)
+        given = self.data if recounts else self.counts
+        return self.package("linear-int8", "--activations", way, *words, "--calibration", given)
+
+    def weights_alone(self):
+        """W8A16 and W4A16, each also by the rewrites."""
+        for scheme in ("linear-int8", "linear-int4", "palette-4"):
+            for words in ([], ["--equalize"], ["--bias-correction"]):
+                given = ["--calibration", self.counts] if words == ["--bias-correction"] else []
+                yield " ".join([f"`{scheme}`", *(f"`{w}`" for w in words)]), self.package(scheme, *words, *given)
 
     def run(self, package, steps, output="logits"):
         """The output of every step, joined along the first axis."""
@@ -124,10 +141,11 @@ def digits(quantize, shared, scratch):
             return correct, [what, correct, f"{decibels(exact, logits):.1f}", share]
 
         _, first = row("FP16 weights and activations", exact)
-        rows = [first, row("W8A16", model.run(model.package("linear-int8"), steps))[1]]
+        rows = [first]
         model.calibrate(model.source, {"x": pixels(calibration["images"])})
+        rows += [row(what, model.run(package, steps))[1] for what, package in model.weights_alone()]
         best = None
-        for way, words in WAYS:
+        for way, words in [*WAYS, *REWRITES]:
             package = model.int8(way, words)
             share = model.share(package, "all")
             what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
@@ -173,9 +191,9 @@ def resnet20(quantize, shared, scratch):
         return same[sure].mean(), [what, f"{same[sure].mean():.1%}", f"{same.mean():.1%}",
                                    f"{decibels(exact, logits):.1f}", classes, share]
 
-    rows = [row("FP16 weights and activations", exact)[1],
-            row("W8A16", model.run(model.package("linear-int8"), steps))[1]]
-    for n, (way, words) in enumerate(WAYS):
+    rows = [row("FP16 weights and activations", exact)[1]]
+    rows += [row(what, model.run(package, steps))[1] for what, package in model.weights_alone()]
+    for n, (way, words) in enumerate([*WAYS, *REWRITES]):
         package = model.int8(way, words)
         share = model.share(package, "all")
         what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
@@ -188,6 +206,24 @@ def resnet20(quantize, shared, scratch):
     table("ResNet-20: 500 images of smooth noise, ranges from 128 others",
           ["activations", "top-1 agreement, margin above its median", "top-1 agreement, all", "logits SQNR, dB",
            "classes hit", "MACs in INT8"], rows)
+
+
+def disparity(quantize, _, scratch):
+    import disparity
+
+    source = disparity.package(os.path.join(scratch, "disparity.mlpackage"))
+    model = Model(quantize, source, scratch, ["--min-elements", "1"])
+    draw = np.random.default_rng(72)
+    images, calibration = (draw.normal(size=(n, 3, 32, 32)).astype(np.float32) for n in (256, 128))
+    steps = batches(images, 4)
+    exact = model.run(source, steps)
+    model.calibrate(source, {"x": calibration})
+    rows = [[what, f"{decibels(exact, model.run(package, steps)):.1f}"] for what, package in model.weights_alone()]
+    for way, words in [("int8", []), *REWRITES]:
+        package = model.int8(way, words)
+        rows.append([" ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])]),
+                     f"{decibels(exact, model.run(package, steps)):.1f}"])
+    table("Depthwise separable convolutions, channels of unlike size: noise", ["", "logits SQNR, dB"], rows)
 
 
 def stories260k(quantize, shared, scratch):
@@ -243,7 +279,7 @@ def stories260k(quantize, shared, scratch):
 
 def main():
     quantize, shared, *chosen = sys.argv[1:]
-    parts = {"digits": digits, "resnet20": resnet20, "stories260k": stories260k}
+    parts = {"digits": digits, "resnet20": resnet20, "disparity": disparity, "stories260k": stories260k}
     with tempfile.TemporaryDirectory() as scratch:
         for name in chosen or parts:
             parts[name](os.path.abspath(quantize), os.path.abspath(shared), scratch)
