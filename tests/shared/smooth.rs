@@ -1,6 +1,5 @@
 //! Columns made alike: the model computes the same bits.
 
-use std::fs;
 use twolane::execute::Inputs;
 use twolane::pipeline::prepare;
 use twolane::plan::{Options, Output};
@@ -21,7 +20,7 @@ fn outputs(package: &Package) -> Vec<Tensor> {
 #[test]
 fn equalized_networks_compute_the_same_bits() {
     let Some(fixtures) = super::fixtures() else { return };
-    // Tensors that are scaled; rows and columns of the others are alike within a factor of 2.
+    // Rows and columns of the last two are alike within a factor of 2.
     for (name, changes) in [
         ("resnet20_ios16_f32", true),
         ("mlp_ios16_f32", true),
@@ -40,14 +39,10 @@ fn equalized_networks_compute_the_same_bits() {
         };
         let job = prepare(&given, &options).unwrap();
         let report = job.run(&()).unwrap();
+        assert_eq!(!job.plan().smoothing.is_empty(), changes, "{name}");
         let warned = report.warnings.iter().any(|told| told.contains("nothing is scaled"));
         assert_eq!(warned, !changes, "{name}");
         let [before, after] = [&given, &out].map(|path| Package::open(path).unwrap());
         assert!(outputs(&before) == outputs(&after), "{name}");
-        let blobs = |path: &std::path::Path| {
-            fs::read(path.join("Data/com.apple.CoreML/weights/weight.bin")).unwrap()
-        };
-        let stem = out.join("model.mlpackage");
-        assert_eq!(blobs(&given) != blobs(&stem), changes, "{name}");
     }
 }

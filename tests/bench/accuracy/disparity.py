@@ -40,6 +40,6 @@ def package(path):
     traced = torch.jit.trace(network(), torch.zeros(4, 3, 32, 32))
     ct.convert(
         traced, inputs=[ct.TensorType("x", (4, 3, 32, 32))], outputs=[ct.TensorType("logits")],
-        minimum_deployment_target=ct.target.iOS17, compute_precision=ct.precision.FLOAT16, skip_model_load=True,
+        minimum_deployment_target=ct.target.iOS18, compute_precision=ct.precision.FLOAT16, skip_model_load=True,
     ).save(path)
     return path
