@@ -11,9 +11,10 @@ use twolane::source::Package;
 fn outputs(package: &Package) -> Vec<Tensor> {
     let main = &package.program.functions["main"];
     let inputs = Inputs::drawn("main", main, None, 1).unwrap();
-    let (mut states, mut ignore) = (Tensors::new(), |_: &_| Ok(()));
-    let found =
-        Reference::default().evaluate(main, &inputs.steps[0], &mut states, &mut ignore).unwrap();
+    let mut states = Tensors::new();
+    let found = Reference::default()
+        .evaluate(main, &inputs.steps[0], &mut states, &mut |_| Ok(()))
+        .unwrap();
     found.into_values().collect()
 }
 
