@@ -1,5 +1,6 @@
 //! The words of the command line, and what `--help` says of them.
 
+use super::plan::Plan;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use regex::Regex;
@@ -336,48 +337,6 @@ pub(crate) enum Command {
     },
 }
 
-/// Schemes on a chip, before anything is quantized.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-For each function of the package that each scheme would give, and each unit of the chip: the least time
-of a call, and what most of it waits for, bytes or arithmetic. A product waits for its weight's bytes
-or for its multiplications, whichever takes longer; keys and values are read once a call, of a full
-context. This is a model of published figures, each with its source in --json; nothing is measured,
-and real calls take longer. `unknown` is a unit of which nobody published what it needs; `~` stands
-where nobody measured how fast a Neural Engine reads weights: then it is 83 % of the DRAM's
-bandwidth, and no more than 159 GB/s.
-
-Only headers are read.
-
-Examples:
-  quantize plan --chip M4 model/
-  quantize plan --chip M4 --context 4096 --prefill-chunk 512 model/
-  quantize plan --chip 'M5 Max' --scheme linear-int8 --scheme palette-4,group:16 --unit ane model/
-  quantize plan --chip m1 --json model.safetensors")]
-pub(crate) struct Plan {
-    /// What would be quantized: safetensors (a file, a folder, an index of shards) or an .mlpackage
-    pub(crate) input: PathBuf,
-    /// The chip, as Apple writes it; case, spaces and hyphens do not matter
-    #[arg(long, value_name = "NAME")]
-    pub(crate) chip: String,
-    /// A scheme to look at; may be repeated [default: float16, linear-int8, linear-int4,block:32,
-    /// palette-8,lut-int8, palette-6 and palette-4,group:16]
-    #[arg(long, value_name = "SCHEME")]
-    pub(crate) scheme: Vec<Scheme>,
-    /// Which systems must read the package [default: ios18]
-    #[arg(long, value_name = "OS")]
-    pub(crate) target: Option<Target>,
-    /// Which hardware the operations of a language model suit [default: gpu]
-    #[arg(long, value_name = "UNIT")]
-    pub(crate) unit: Option<Unit>,
-    /// The longest text that a language model's package takes, in tokens
-    #[arg(long, value_name = "N", value_parser = size)]
-    pub(crate) context: Option<usize>,
-    /// How many tokens of a prompt a language model takes at once
-    #[arg(long, value_name = "N", value_parser = size)]
-    pub(crate) prefill_chunk: Option<usize>,
-}
-
 /// The reader of reports and packages.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -683,7 +642,7 @@ fn whole(word: &str) -> Result<u64, String> {
 }
 
 /// A number of tokens: what follows from it, such as masks, stays within 32 bits.
-fn size(word: &str) -> Result<usize, String> {
+pub(super) fn size(word: &str) -> Result<usize, String> {
     match word.parse() {
         Ok(size @ 1..=1_048_576) => Ok(size),
         Ok(_) | Err(_) => Err("give a whole number from 1 to 1048576".into()),
