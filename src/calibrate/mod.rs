@@ -15,7 +15,7 @@
 //! | [`Statistics`] | one value: counts by FP16 number, extremes of samples, Σx and Σx² by column |
 //! | [`Calibration`] | all values of one model, merged |
 //! | `file` | the same as a safetensors file |
-//! | [`Imatrix`] | E[x²] by weight, as llama.cpp's `llama-imatrix` writes it |
+//! | [`Imatrix`] | `E[x²]` by weight, as llama.cpp's `llama-imatrix` writes it |
 //! | [`Observer`], [`Range`] | statistics → the range that INT8 codes cover |
 //! | `entropy`, `squared` | the two observers that search |
 //! | [`Grid`], [`Symmetry`] | range → scale and zero point, as CoreML's `quantize` has them |

@@ -18,7 +18,7 @@ use twolane::{Error, Result};
 pub(super) enum Stored {
     /// Counts of our own.
     Counts(Calibration),
-    /// llama.cpp's E[x²].
+    /// The mean squares of llama.cpp.
     Imatrix(Imatrix),
 }
 
