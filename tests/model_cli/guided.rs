@@ -101,7 +101,7 @@ fn what_guides_no_weight_is_told() {
         assert!(!bench.path("q").exists(), "{words:?}");
     }
     // Where some inputs were counted, the rest is rounded, and its notes say so.
-    let words = ["--gptq", "--calibration", "some", "--min-elements", "512"];
+    let words = ["--gptq", "--calibration", "some"];
     let report = converted(&bench, &llama, "q", &words);
     let tensors = report["tensors"].as_array().unwrap();
     let notes = |part: &str| {
