@@ -51,11 +51,12 @@ fn a_model_that_knows_its_inputs_is_nearer_to_its_source() {
     assert!(fed < 0.9 * plain, "{fed} {plain}");
     for tensor in quantized(&report) {
         let error = |i: usize| tensor["error"]["output_error"][i].as_f64().unwrap();
-        assert!(error(1) < 0.8 * error(0), "{}", tensor["name"]);
-        let told = tensor["notes"].to_string();
-        assert!(told.contains("GPTQ by the Hessian of"), "{told}");
         // The embedding is the head as well: what helps the head must not hurt its rows.
         let tied = tensor["name"] == "model.embed_tokens.weight";
+        let most = if tied { 1.0 } else { 0.8 };
+        assert!(error(1) < most * error(0), "{}", tensor["name"]);
+        let told = tensor["notes"].to_string();
+        assert!(told.contains("GPTQ by the Hessian of"), "{told}");
         assert_eq!(told.contains("rows that are looked up"), tied, "{told}");
     }
 }
