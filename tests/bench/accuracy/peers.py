@@ -3,6 +3,7 @@
 Each function yields (what it is, logits of the test inputs), or says that the peer is not installed.
 """
 import os
+from functools import partial
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -133,3 +134,63 @@ def resnet20(weights, calibration, test):
                 prepared(calibration[i : i + 16])
             converted = convert_fx(prepared)
             yield f"torch {torch.__version__}, {engine}", converted(test).numpy().astype(np.float64)
+
+
+def minilm(model, calibration, threads, scratch):
+    """onnxruntime's sessions of transformers' BERT: in f32, and static INT8 in QDQ form, weights per channel.
+
+    Yields (what it is, a function from ids to hidden states, what makes one of so many threads)."""
+    try:
+        import onnxruntime as ort
+        import torch
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+        from transformers import AutoModel
+    except ImportError as why:
+        print("no onnxruntime with transformers:", why)
+        return
+
+    def inputs(ids):
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+    class Hidden(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bert = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
+
+        def forward(self, *inputs):
+            return self.bert(*inputs).last_hidden_state
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.rest = iter(calibration)
+
+        def get_next(self):
+            ids = next(self.rest, None)
+            return None if ids is None else inputs(ids)
+
+    def session(file, threads=threads):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        made = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return lambda ids: made.run(None, inputs(ids))[0]
+
+    exact, ready = os.path.join(scratch, "minilm.onnx"), os.path.join(scratch, "minilm.ready.onnx")
+    example = {name: torch.from_numpy(ids) for name, ids in inputs(calibration[0]).items()}
+    torch.onnx.export(Hidden(), tuple(example.values()), exact, input_names=list(example), output_names=["hidden"],
+                      dynamic_axes={name: {1: "tokens"} for name in [*example, "hidden"]}, opset_version=17, dynamo=False)
+    quant_pre_process(exact, ready, skip_symbolic_shape=True)
+    name = f"onnxruntime {ort.__version__}"
+    yield f"{name}, f32", session(exact), partial(session, exact)
+    for what, kind, layers in (("QInt8", QuantType.QInt8, None), ("QUInt8", QuantType.QUInt8, None),
+                               ("QUInt8, MatMul alone", QuantType.QUInt8, ["MatMul"])):
+        out = os.path.join(scratch, f"minilm.{len(what)}.onnx")
+        quantize_static(ready, out, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=kind,
+                        weight_type=QuantType.QInt8, op_types_to_quantize=layers,
+                        extra_options={"ActivationSymmetric": kind is QuantType.QInt8})
+        yield f"{name}, QDQ, {what}", session(out), partial(session, out)
+
+
+def pooled(hidden):
+    """The vector of a text: the mean of its tokens' states."""
+    return hidden.astype(np.float64).mean(1)
