@@ -7,9 +7,11 @@ use std::fmt;
 pub enum Budget {
     /// At most so many stored bits a weight, over all tensors (`--target-bpw`): the nearest such plan.
     Bits(f64),
-    /// A mean Kullback-Leibler divergence of at most so many nats (`--max-kl`): the smallest such plan.
+    /// At most so many milliseconds of a call on the chosen chip (`--max-ms`): the nearest such plan.
+    Time(f64),
+    /// A mean Kullback-Leibler divergence of at most so many nats (`--max-kl`): the cheapest such plan.
     Kl(f64),
-    /// An SQNR of the outputs of at least so many dB (`--min-sqnr`): the smallest such plan.
+    /// An SQNR of the outputs of at least so many dB (`--min-sqnr`): the cheapest such plan.
     Sqnr(f64),
 }
 
@@ -43,10 +45,10 @@ impl Metric {
 }
 
 impl Budget {
-    /// The largest divergence that holds it; infinite where bytes are what is limited.
+    /// The largest divergence that holds it; infinite where the cost is what is limited.
     pub fn limit(self) -> f64 {
         match self {
-            Self::Bits(_) => f64::INFINITY,
+            Self::Bits(_) | Self::Time(_) => f64::INFINITY,
             Self::Kl(nats) => nats,
             Self::Sqnr(db) => 10f64.powf(-db / 10.0),
         }
@@ -57,8 +59,8 @@ impl Budget {
         match self {
             Self::Kl(_) => Metric::Kl,
             Self::Sqnr(_) => Metric::Noise,
-            Self::Bits(_) if on_text => Metric::Kl,
-            Self::Bits(_) => Metric::Noise,
+            Self::Bits(_) | Self::Time(_) if on_text => Metric::Kl,
+            Self::Bits(_) | Self::Time(_) => Metric::Noise,
         }
     }
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bits(bits) => write!(f, "--target-bpw {bits}"),
+            Self::Time(ms) => write!(f, "--max-ms {ms}"),
             Self::Kl(nats) => write!(f, "--max-kl {nats}"),
             Self::Sqnr(db) => write!(f, "--min-sqnr {db}"),
         }

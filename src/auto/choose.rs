@@ -1,17 +1,19 @@
 //! The mix that holds the budget.
 
 use super::path::{Path, path};
-use super::{Budget, Evaluator, Metric, Subject};
-use crate::scheme::Scheme;
+use super::reasons::reasons;
+use super::{Budget, Evaluator, Metric, Price, Subject, Time};
 use crate::{Error, Result};
 
 /// What was chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// The candidate of each weight.
-    pub candidates: Vec<usize>,
+    /// The variant of each weight.
+    pub variants: Vec<usize>,
     /// Why each.
     pub why: Vec<String>,
+    /// What all tensors cost.
+    pub price: Price,
     /// Stored bits a weight, over all tensors.
     pub bits: f64,
     /// How far the model moves, all weights together, on all data.
@@ -20,9 +22,26 @@ pub struct Choice {
     pub predicted: f64,
 }
 
-/// Chooses for weights whose candidates move the model so far. Every plan that is taken was run.
+/// Seconds that a byte counts where the time of a call is limited, so that of equally fast and near plans
+/// the smaller is taken: a ten-thousandth of what reading it takes.
+const BYTE: f64 = 1e-15;
+
+/// What the budget is after: bytes where they are limited, or where no chip is chosen for; else time.
 ///
-/// Along the path the divergence falls, so that the smallest plan that is near enough is found by
+/// Where time is not limited, it is that of a call and of reading the weights once more: a prompt and a
+/// token behind it. Of forms that multiply as fast the smaller is then the cheaper, where by the call
+/// alone float would come for nothing.
+fn cost(price: Price, budget: Budget) -> f64 {
+    match (budget, price.time) {
+        (Budget::Bits(_), _) | (_, None) => price.bytes as f64,
+        (Budget::Time(_), Some(time)) => time.call + BYTE * price.bytes as f64,
+        (Budget::Kl(_) | Budget::Sqnr(_), Some(time)) => time.call + time.reading,
+    }
+}
+
+/// Chooses for weights whose variants move the model so far. Every plan that is taken was run.
+///
+/// Along the path the divergence falls, so that the cheapest plan that is near enough is found by
 /// halving; should it rise somewhere, what is found still holds the limit.
 ///
 /// # Errors
@@ -34,36 +53,59 @@ pub fn choose(
     metric: Metric,
     evaluator: &mut dyn Evaluator,
 ) -> Result<Choice> {
-    let path = path(&subject.weights, divergences);
-    let bytes = |chosen: &[usize]| -> u64 {
-        chosen.iter().zip(&subject.weights).map(|(&c, weight)| weight.candidates[c].1).sum()
+    let of_each = |weight: &super::Weight| -> Vec<f64> {
+        weight.variants.iter().map(|variant| cost(variant.price, budget)).collect()
     };
-    let schemes = |chosen: &[usize]| -> Vec<Scheme> {
-        chosen.iter().zip(&subject.weights).map(|(&c, weight)| weight.candidates[c].0).collect()
+    let costs: Vec<Vec<f64>> = subject.weights.iter().map(of_each).collect();
+    let path = path(&costs, divergences);
+    let mut run = |chosen: &[usize]| evaluator.together(&subject.forms(chosen));
+    let (variants, divergence) = match room(subject, &path, budget)? {
+        Some(room) => {
+            let chosen = path.within(room);
+            let divergence = run(&chosen)?;
+            (chosen, divergence)
+        }
+        None => cheapest(&path, budget, metric, &mut run)?,
     };
-    let (candidates, divergence) = if let Budget::Bits(bits) = budget {
-        let least = bytes(&path.start);
-        let Some(more) = subject.room(bits).checked_sub(least) else {
-            return Err(Error::Usage(format!(
-                "{budget}: the smallest plan of these candidates takes {:.3} bits a weight; allow more, \
-                 or add a smaller --candidate",
-                subject.bits(least)
-            )));
-        };
-        let chosen = path.within(more);
-        let divergence = evaluator.together(&schemes(&chosen))?;
-        (chosen, divergence)
-    } else {
-        smallest(&path, budget, metric, &mut |chosen| evaluator.together(&schemes(chosen)))?
-    };
-    let predicted = candidates.iter().zip(divergences).map(|(&c, of)| of[c]).sum();
-    let bits = subject.bits(bytes(&candidates));
-    let why = reasons(subject, &path, &candidates);
-    Ok(Choice { candidates, why, bits, divergence, predicted })
+    let predicted = variants.iter().zip(divergences).map(|(&c, of)| of[c]).sum();
+    let price = subject.price(&variants);
+    let bits = subject.bits(price.bytes);
+    let by_time = price.time.is_some() && !matches!(budget, Budget::Bits(_));
+    let why = reasons(subject, &path, &variants, by_time);
+    Ok(Choice { variants, why, price, bits, divergence, predicted })
 }
 
-/// The smallest plan of the path whose divergence holds the limit, and that divergence.
-fn smallest(
+/// What the limit of a cost leaves beyond the path's start; `None` where no cost is limited.
+fn room(subject: &Subject, path: &Path, budget: Budget) -> Result<Option<f64>> {
+    let least = subject.price(&path.start);
+    let (limit, taken, words) = match budget {
+        Budget::Kl(_) | Budget::Sqnr(_) => return Ok(None),
+        Budget::Bits(bits) => {
+            let limit = (bits * subject.elements as f64 / 8.0).floor();
+            let words = format!(
+                "smallest plan of these candidates takes {:.3} bits a weight",
+                subject.bits(least.bytes)
+            );
+            (limit, least.bytes as f64, words)
+        }
+        Budget::Time(ms) => {
+            let Some(Time { call, .. }) = least.time else {
+                let why = "time is a chip's; add --chip NAME";
+                return Err(Error::Usage(format!("{budget}: {why}")));
+            };
+            let words = format!("fastest plan of these candidates takes {:.4} ms", call * 1e3);
+            (ms / 1e3, cost(least, budget), words)
+        }
+    };
+    if taken > limit {
+        let found = format!("the {words}; allow more, or add a --candidate that takes less");
+        return Err(Error::Usage(format!("{budget}: {found}")));
+    }
+    Ok(Some(limit - taken))
+}
+
+/// The cheapest plan of the path whose divergence holds the limit, and that divergence.
+fn cheapest(
     path: &Path,
     budget: Budget,
     metric: Metric,
@@ -94,42 +136,4 @@ fn smallest(
         }
     }
     Ok((path.after(high), reached))
-}
-
-/// Why each weight has its candidate: what the step to the next one would have been worth, beside the
-/// least that a step was worth that was taken.
-fn reasons(subject: &Subject, path: &Path, chosen: &[usize]) -> Vec<String> {
-    // Steps of a weight come in the order of its hull: those up to its candidate were taken.
-    let mut at = path.start.clone();
-    let mut least = f64::INFINITY;
-    let mut next = vec![None; chosen.len()];
-    for step in &path.steps {
-        if at[step.weight] == chosen[step.weight] {
-            next[step.weight].get_or_insert(step);
-        } else {
-            at[step.weight] = step.to;
-            least = least.min(step.rate());
-        }
-    }
-    let per_kib = |rate: f64| rate * 1024.0;
-    let reason = |(weight, step): (usize, &Option<&super::path::Step>)| {
-        let weight = &subject.weights[weight];
-        match step {
-            None if weight.candidates.len() == 1 => "the only candidate".to_owned(),
-            None => "no candidate is nearer".to_owned(),
-            Some(step) => {
-                let taken = match least.is_finite() {
-                    true => format!("steps taken gain {:.2e} or more", per_kib(least)),
-                    false => "no step was taken".to_owned(),
-                };
-                let to = weight.candidates[step.to].0;
-                format!(
-                    "{to} takes {} bytes more and gains {:.2e} a KiB; {taken}",
-                    step.bytes,
-                    per_kib(step.rate())
-                )
-            }
-        }
-    };
-    next.iter().enumerate().map(reason).collect()
 }

@@ -2,12 +2,13 @@
 //!
 //! It holds every measurement, so that a run that was interrupted goes on, and one with another budget
 //! measures nothing; and the scheme of every weight, which may be edited: whoever replays the plan
-//! takes `scheme` and looks at nothing else.
+//! takes `scheme` and `activations`, and looks at nothing else.
 
-use super::Measured;
-use crate::plan::Rule;
+use super::{Input, Measured};
+use crate::plan::{Rule, whole_name};
 use crate::scheme::Scheme;
 use crate::{Error, Result};
+use regex::Regex;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::Read;
@@ -26,6 +27,9 @@ pub struct Plan {
     pub data: String,
     /// What else the measurements follow from: the metric, and how codes are chosen.
     pub measured: String,
+    /// Whose time was chosen by, in words; empty where it was bytes.
+    #[serde(default)]
+    pub chip: String,
     /// The budget, in the words of the command line; empty until something is chosen.
     #[serde(default)]
     pub budget: String,
@@ -46,6 +50,9 @@ pub struct Row {
     /// The scheme that was chosen; none yet while measurements are under way.
     #[serde(default)]
     pub scheme: Option<String>,
+    /// What layers multiply it with; without it, what the command line says.
+    #[serde(default)]
+    pub activations: Option<Input>,
     /// Why.
     #[serde(default)]
     pub why: String,
@@ -60,8 +67,14 @@ pub struct Row {
 pub struct Candidate {
     /// The scheme, fitted to the weight's shape.
     pub scheme: String,
+    /// What layers would multiply it with.
+    #[serde(default)]
+    pub activations: Input,
     /// Bytes of codes and parameters.
     pub bytes: u64,
+    /// Its share of a call's time, in microseconds, where a chip was chosen for.
+    #[serde(default)]
+    pub us: Option<f64>,
     /// How far the model moves with this weight alone stored so.
     pub divergence: f64,
 }
@@ -110,6 +123,15 @@ impl Plan {
              # convert with `--plan` and this file. `divergence` is how far the model moves with this\n\
              # weight alone stored so.\n",
         );
+        if self.rows.iter().any(|row| row.activations.is_some()) {
+            text.push_str(
+                "# `activations` is what layers multiply the weight with: int8, which takes a scheme of\n\
+                 # INT8 codes or of a palette with INT8 entries, or float.\n",
+            );
+        }
+        if !self.chip.is_empty() {
+            text.push_str("# `us` is the weight's share of a call's time, in microseconds.\n");
+        }
         let mut line = |words: std::fmt::Arguments<'_>| {
             // Writing to a string cannot fail.
             let _ = text.write_fmt(words);
@@ -119,22 +141,34 @@ impl Plan {
             ("model", &self.model),
             ("data", &self.data),
             ("measured", &self.measured),
+            ("chip", &self.chip),
             ("budget", &self.budget),
             ("reached", &self.reached),
         ] {
-            line(format_args!("{key} = {}", quoted(value)));
+            if key != "chip" || !value.is_empty() {
+                line(format_args!("{key} = {}", quoted(value)));
+            }
         }
         for row in &self.rows {
             line(format_args!("\n[[tensor]]\nname = {}", quoted(&row.name)));
             if let Some(scheme) = &row.scheme {
-                line(format_args!("scheme = {}\nwhy = {}", quoted(scheme), quoted(&row.why)));
+                line(format_args!("scheme = {}", quoted(scheme)));
+                if let Some(input) = row.activations {
+                    line(format_args!("activations = {}", quoted(input.name())));
+                }
+                line(format_args!("why = {}", quoted(&row.why)));
             }
             line(format_args!("candidates = ["));
-            for Candidate { scheme, bytes, divergence } in &row.candidates {
+            for Candidate { scheme, activations, bytes, us, divergence } in &row.candidates {
                 let scheme = quoted(scheme);
+                let input = match activations {
+                    Input::Float => "",
+                    Input::Int8 => ", activations = \"int8\"",
+                };
+                let us = us.map_or_else(String::new, |us| format!(", us = {us:.4}"));
                 // `{:?}` is the shortest text that reads as the same number.
                 line(format_args!(
-                    "    {{ scheme = {scheme}, bytes = {bytes}, divergence = {divergence:?} }},"
+                    "    {{ scheme = {scheme}{input}, bytes = {bytes}{us}, divergence = {divergence:?} }},"
                 ));
             }
             line(format_args!("]"));
@@ -147,9 +181,22 @@ impl Plan {
         let of_row = |row: &Row| {
             let name = row.name.clone();
             let known = row.candidates.clone().into_iter();
-            known.map(move |c| ((name.clone(), c.scheme), c.divergence)).collect::<Vec<_>>()
+            known
+                .map(move |c| ((name.clone(), c.scheme, c.activations), c.divergence))
+                .collect::<Vec<_>>()
         };
         self.rows.iter().flat_map(of_row).collect()
+    }
+
+    /// Whether layers multiply some weight with INT8 activations.
+    pub fn has_int8(&self) -> bool {
+        self.rows.iter().any(|row| row.activations == Some(Input::Int8))
+    }
+
+    /// The names of weights that meet activations in float, as patterns of whole names.
+    pub fn in_float(&self) -> impl Iterator<Item = Regex> {
+        let rows = self.rows.iter().filter(|row| row.activations == Some(Input::Float));
+        rows.map(|row| whole_name(&row.name))
     }
 
     /// Its choices, as rules for whole names; `file` is where it stands.

@@ -42,6 +42,11 @@ Examples:
       W8A8: layers that multiply INT8 by INT8; --calibration takes such counts as well
   quantize --scheme auto --target-bpw 5 --data text.txt model/
       a scheme for each weight, measured on the text; model-auto.plan.toml says why
+  quantize --scheme auto --max-kl 0.02 --chip M5 --time-of prefill --activations int8 \
+      --calibration texts.txt --data text.txt model/
+      the fastest plan that is near enough: INT8 by INT8 where that chip is faster so
+  quantize --plan model-auto.plan.toml model/
+      the same again, or as the plan was edited
   quantize --scheme palette-4,group:16 --unit ane --chunks 4 model/
       a language model for the Neural Engine, in four packages
   quantize --scheme palette-4,group:16 --names swift-transformers model/
@@ -185,10 +190,21 @@ pub(crate) struct Convert {
     #[arg(long, help_heading = "Schemes", requires = "calibration")]
     pub(crate) bias_correction: bool,
     /// With --scheme auto: at most so many stored bits a weight, over all tensors; the nearest plan
-    #[arg(long, value_name = "BITS", help_heading = "Auto", conflicts_with_all = ["max_kl", "min_sqnr"], allow_negative_numbers = true)]
+    #[arg(long, value_name = "BITS", help_heading = "Auto", conflicts_with_all = ["max_kl", "min_sqnr", "max_ms"], allow_negative_numbers = true)]
     pub(crate) target_bpw: Option<f64>,
+    /// With --scheme auto and --chip: a call of at most so many milliseconds; the nearest plan
+    #[arg(long, value_name = "MS", help_heading = "Auto", conflicts_with_all = ["max_kl", "min_sqnr"], allow_negative_numbers = true)]
+    pub(crate) max_ms: Option<f64>,
+    /// With --scheme auto: what is cheap is what is fast on this chip, as M4 or M5 Max, on the hardware
+    /// of --unit, by the roofline; without it, what takes few bytes
+    #[arg(long, value_name = "NAME", help_heading = "Auto")]
+    pub(crate) chip: Option<String>,
+    /// With --chip: the function whose call is timed, such as prefill [default: the package's, of a
+    /// language model decode]
+    #[arg(long, value_name = "FUNCTION", help_heading = "Auto")]
+    pub(crate) time_of: Option<String>,
     /// With --scheme auto: a mean KL divergence from the model in float of at most so many nats; the
-    /// smallest plan. Needs --data with a text
+    /// cheapest plan. Needs --data with a text
     #[arg(
         long,
         value_name = "NATS",
@@ -197,7 +213,7 @@ pub(crate) struct Convert {
         allow_negative_numbers = true
     )]
     pub(crate) max_kl: Option<f64>,
-    /// With --scheme auto: outputs of at least this SQNR, the mean error over outputs; the smallest plan
+    /// With --scheme auto: outputs of at least this SQNR, the mean error over outputs; the cheapest plan
     #[arg(long, value_name = "DB", help_heading = "Auto", allow_negative_numbers = true)]
     pub(crate) min_sqnr: Option<f64>,
     /// With --scheme auto: what is measured on: a text for a language model with its tokenizer.json, a
@@ -205,8 +221,10 @@ pub(crate) struct Convert {
     /// [default: drawn inputs]
     #[arg(long, value_name = "DATA", help_heading = "Auto")]
     pub(crate) data: Option<PathBuf>,
-    /// With --scheme auto: what weights may become. May be repeated [default: palette-4, palette-6 (both
-    /// also with group:16), palette-8, linear-int8, float16]
+    /// With --scheme auto: what weights may become; with --activations int8, beside activations in float
+    /// and, where it can be, beside INT8 ones. May be repeated [default: palette-4, palette-6 (both also
+    /// with lut-int8, and with group:16), palette-8, linear-int8, float16; beside INT8 activations
+    /// linear-int8, and palettes of 8, 6 and 4 bits with lut-int8]
     #[arg(long, value_name = "S", help_heading = "Auto")]
     pub(crate) candidate: Vec<Scheme>,
     /// Convert as this plan says, which --scheme auto wrote and anyone may have edited. With --scheme

@@ -6,9 +6,10 @@ use super::{data, screen, tokenizer};
 use std::path::Path;
 use std::rc::Rc;
 use twolane::auto::{Budget, Plan};
+use twolane::chips::Chip;
 use twolane::execute::RowData;
 use twolane::pipeline::Progress;
-use twolane::pipeline::auto::{Data, ROWS, Wanted, auto};
+use twolane::pipeline::auto::{Data, ROWS, Timed, Wanted, auto};
 use twolane::plan::Options;
 use twolane::scheme::{Float, Scheme};
 use twolane::validate::Text;
@@ -26,11 +27,11 @@ pub(super) fn choose(
     if !is_auto {
         refuse_without_auto(args)?;
         let Some(file) = &args.plan else { return Ok(None) };
-        let plan = Plan::read(file)?;
-        options.rules.extend(plan.rules(&file.display().to_string())?);
+        take(&Plan::read(file)?, file, options)?;
         return Ok(None);
     }
     let wanted = Wanted {
+        timed: timed(args)?,
         budget: budget(args)?,
         candidates: args.candidate.clone(),
         data: measured_on(args, input)?,
@@ -38,7 +39,7 @@ pub(super) fn choose(
         converts: !args.dry_run,
     };
     let chosen = auto(input, options, &wanted, progress)?;
-    options.rules.extend(chosen.plan.rules(&chosen.file.display().to_string())?);
+    take(&chosen.plan, &chosen.file, options)?;
     options.output.get_or_insert(chosen.folder);
     Ok(Some(format!("plan: {}; {}\n", chosen.plan.reached, chosen.file.display())))
 }
@@ -52,6 +53,43 @@ pub(super) fn scheme(args: &Convert, default: Scheme) -> Scheme {
     }
 }
 
+/// Adds a plan's schemes to the rules, and what it keeps in float to the activations' exceptions. Where
+/// it has no layer that reads INT8, and no rule chose others, activations stay in float.
+fn take(plan: &Plan, file: &Path, options: &mut Options) -> Result<()> {
+    let place = file.display().to_string();
+    let is_alone = options.rules.is_empty();
+    options.rules.extend(plan.rules(&place)?);
+    let has_float = plan.in_float().next().is_some();
+    match &mut options.activations {
+        Some(_) if is_alone && has_float && !plan.has_int8() => options.activations = None,
+        Some(activations) => activations.float.extend(plan.in_float()),
+        None if plan.has_int8() => {
+            return Err(Error::Usage(format!(
+                "--plan {place}: some of its layers read INT8 activations; add --activations int8 and \
+                 --calibration with data, or set `activations` of all to \"float\""
+            )));
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Whose time is chosen by.
+fn timed(args: &Convert) -> Result<Option<Timed>> {
+    let Some(chip) = &args.chip else {
+        return match (&args.time_of, args.max_ms) {
+            (None, None) => Ok(None),
+            (_, Some(_)) => Err(needs_chip("--max-ms")),
+            (Some(_), None) => Err(needs_chip("--time-of")),
+        };
+    };
+    Ok(Some(Timed { chip: Chip::find(chip)?, function: args.time_of.clone() }))
+}
+
+fn needs_chip(word: &str) -> Error {
+    Error::Usage(format!("{word}: time is a chip's; add --chip NAME"))
+}
+
 fn refuse_without_auto(args: &Convert) -> Result<()> {
     let given = [
         ("--target-bpw", args.target_bpw.is_some()),
@@ -59,6 +97,9 @@ fn refuse_without_auto(args: &Convert) -> Result<()> {
         ("--min-sqnr", args.min_sqnr.is_some()),
         ("--data", args.data.is_some()),
         ("--candidate", !args.candidate.is_empty()),
+        ("--chip", args.chip.is_some()),
+        ("--time-of", args.time_of.is_some()),
+        ("--max-ms", args.max_ms.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         None => Ok(()),
@@ -71,19 +112,21 @@ fn refuse_without_auto(args: &Convert) -> Result<()> {
 
 /// What must hold.
 fn budget(args: &Convert) -> Result<Budget> {
-    let budget = match (args.target_bpw, args.max_kl, args.min_sqnr) {
+    let budget = match (args.target_bpw, args.max_ms, args.max_kl, args.min_sqnr) {
         (Some(bits), ..) => Budget::Bits(bits),
-        (_, Some(nats), _) => Budget::Kl(nats),
+        (_, Some(ms), ..) => Budget::Time(ms),
+        (.., Some(nats), _) => Budget::Kl(nats),
         (.., Some(db)) => Budget::Sqnr(db),
-        (None, None, None) => {
+        (None, None, None, None) => {
             return Err(Error::Usage(
-                "--scheme auto: say what the plan must hold, with --target-bpw BITS, --max-kl NATS or \
-                 --min-sqnr DB"
+                "--scheme auto: say what the plan must hold, with --target-bpw BITS, --max-kl NATS, \
+                 --min-sqnr DB or, with --chip, --max-ms MS"
                     .into(),
             ));
         }
     };
-    let (Budget::Bits(limit) | Budget::Kl(limit) | Budget::Sqnr(limit)) = budget;
+    let (Budget::Bits(limit) | Budget::Time(limit) | Budget::Kl(limit) | Budget::Sqnr(limit)) =
+        budget;
     let can_be = limit.is_finite() && (limit >= 0.0 || matches!(budget, Budget::Sqnr(_)));
     match can_be {
         true => Ok(budget),

@@ -116,7 +116,8 @@ fn of_models(args: &Convert) -> [(&'static str, bool); 9] {
         ("--context", args.context.is_some()),
         ("--prefill-chunk", args.prefill_chunk.is_some()),
         ("--prefill-logits", args.prefill_logits.is_some()),
-        ("--unit", args.unit.is_some()),
+        // Beside --chip it says whose time is chosen by.
+        ("--unit", args.unit.is_some() && args.chip.is_none()),
         ("--kv", args.kv.is_some()),
         ("--argmax", args.argmax),
         ("--names", args.names.is_some()),

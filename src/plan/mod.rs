@@ -23,7 +23,7 @@ pub use options::{
     FeatureNames, Kv, ModelOptions, NonFinite, Options, Output, PrefillLogits, Unit, UnknownWord,
 };
 pub use policy::Chosen;
-pub use rules::{Rule, pattern_of_names};
+pub use rules::{Rule, pattern_of_names, whole_name};
 pub use twolane_formats::metal_blob::Lanes;
 
 use crate::Result;

@@ -68,9 +68,7 @@ impl Rule {
 
     /// The rule for the one tensor of this name.
     pub fn of_name(name: &str, scheme: Scheme) -> Self {
-        let pattern = Regex::new(&format!("^{}$", regex::escape(name)));
-        let pattern = pattern.expect("an escaped name is a pattern");
-        Self { pattern: Pattern::Name(pattern), scheme, place: None }
+        Self { pattern: Pattern::Name(whole_name(name)), scheme, place: None }
     }
 
     /// Reads a file of rules, in TOML:
@@ -119,6 +117,12 @@ impl Rule {
             }
         }
     }
+}
+
+/// A pattern that matches this name alone.
+pub fn whole_name(name: &str) -> Regex {
+    let pattern = Regex::new(&format!("^{}$", regex::escape(name)));
+    pattern.expect("an escaped name is a pattern")
 }
 
 /// A pattern of tensor names, unanchored.

@@ -1,5 +1,6 @@
 //! `quantize inspect --int8-path`.
 
+use super::calibrate::with_checkpoint;
 use super::tiny;
 use crate::bench::Bench;
 use std::fs;
@@ -37,6 +38,27 @@ fn weights_alone_leave_all_arithmetic_in_float() {
     let folded = said.out.lines().find(|line| line.contains("_mlp_up")).unwrap();
     assert!(folded.starts_with("layers_*_mlp_up"), "{folded}");
     assert!(folded.ends_with("activations-in-float"), "{folded}");
+}
+
+#[test]
+fn palettes_with_int8_entries_multiply_int8_activations_in_int8() {
+    let bench = with_checkpoint();
+    for bits in ["8", "6", "4"] {
+        let (scheme, out) = (format!("palette-{bits},lut-int8"), format!("q{bits}"));
+        let words = ["model", "-q", "-s", &scheme, "-o", &out, "--min-elements", "256"];
+        let int8 = ["--activations", "int8", "--calibration", "text.txt", "--to", "mlpackage"];
+        let said = bench.run(&[words, int8].concat());
+        assert_eq!(said.code, 0, "{scheme}: {}", said.err);
+        let document = bench.json(&["inspect", &out, "--int8-path"]);
+        let weights = &document["packages"][0]["functions"][0]["shares"]["weights"];
+        assert!(weights["lut8a8"].as_u64() > Some(0), "{scheme}: {weights}");
+        let others = ["w8a8", "w8a16", "float", "fp_palette"];
+        assert!(others.iter().all(|class| weights[class] == 0), "{scheme}: {weights}");
+        // Both backends evaluate it, and agree: integers on one, the program as it is on the other.
+        let words = ["validate", &out, "--against", "model", "--skip-speed", "--min-cosine", "0.9"];
+        let found = bench.json(&words);
+        assert_eq!(found["failed"].as_array().unwrap().len(), 0, "{scheme}: {}", found["failed"]);
+    }
 }
 
 #[test]

@@ -5,17 +5,23 @@
 //! | [`auto()`] | input, options and a budget → a plan's file |
 //! | `subject` | which weights are chosen for, and what they could become |
 //! | `trial` | the functions in f32, some weights replaced by what their codes stand for |
+//! | `pairs` | pairs around layers whose weights were given INT8 inputs |
+//! | `clock` | what weights cost a call on a chip |
 //! | `text` | a text through a language model, beside the model in float |
 //! | `steps` | inputs through functions, beside the same in float |
 
+mod clock;
+mod pairs;
 mod steps;
 mod subject;
 mod text;
 mod trial;
 
+pub use clock::Timed;
+
 use super::prepare::{Opened, open};
 use super::{Progress, output};
-use crate::auto::{self, Budget, Candidate, Choice, Measured, Metric, Plan, Row};
+use crate::auto::{self, Budget, Candidate, Choice, Measured, Metric, Plan, Row, Variant};
 use crate::execute::{RowData, replace_file};
 use crate::plan::Options;
 use crate::scheme::Scheme;
@@ -43,8 +49,11 @@ pub enum Data {
 pub struct Wanted {
     /// What the plan must hold.
     pub budget: Budget,
-    /// What weights may become; without any, [`CANDIDATES`].
+    /// What weights may become, with activations in INT8 each beside both kinds where it can be; without
+    /// any, [`CANDIDATES`] and [`INT8_CANDIDATES`].
     pub candidates: Vec<Scheme>,
+    /// Whose time the cost is; without it, cost is bytes.
+    pub timed: Option<Timed>,
     /// What it is measured on.
     pub data: Data,
     /// The plan's file; where one stands of the same model and data, what it knows is not measured
@@ -55,15 +64,28 @@ pub struct Wanted {
     pub converts: bool,
 }
 
-/// What weights may become by default, where the target has it.
-pub const CANDIDATES: [&str; 7] = [
+/// What weights may become by default, where the target has it. Tables of bytes are half as large, which
+/// counts where weights are small.
+pub const CANDIDATES: [&str; 9] = [
     "palette-4",
+    "palette-4,lut-int8",
     "palette-4,group:16",
     "palette-6",
+    "palette-6,lut-int8",
     "palette-6,group:16",
     "palette-8",
     "linear-int8",
     "float16",
+];
+
+/// What weights may become beside INT8 activations by default, where the target has it.
+pub const INT8_CANDIDATES: [&str; 6] = [
+    "palette-4,lut-int8",
+    "palette-4,lut-int8,group:16",
+    "palette-6,lut-int8",
+    "palette-6,lut-int8,group:16",
+    "palette-8,lut-int8",
+    "linear-int8",
 ];
 
 /// What came of it.
@@ -124,6 +146,7 @@ pub fn auto(
         model: model_hash(&found.opened),
         data: data_hash(&wanted.data),
         measured: measured_how(options, metric),
+        chip: found.clock.as_ref().map(|clock| clock.words().to_owned()).unwrap_or_default(),
         ..Plan::default()
     };
     let mut known = known(&file, &plan)?;
@@ -137,6 +160,9 @@ pub fn auto(
     let choice = auto::choose(subject, &divergences, wanted.budget, metric, &mut trial)?;
     plan.budget = wanted.budget.to_string();
     plan.reached = format!("{:.3} bits a weight, {}", choice.bits, metric.told(choice.divergence));
+    if let Some(time) = choice.price.time {
+        plan.reached.push_str(&format!(", {:.4} ms", time.call * 1e3));
+    }
     plan.rows = rows(&found, &known, Some(&choice));
     write(&file, &plan)?;
     Ok(Chosen { plan, file, folder, choice, metric })
@@ -162,22 +188,29 @@ fn write(file: &Path, plan: &Plan) -> Result<()> {
 fn rows(found: &Found, known: &Measured, choice: Option<&Choice>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (place, weight) in found.subject.weights.iter().enumerate() {
-        let candidate = |&(scheme, bytes): &(Scheme, u64)| {
-            let scheme = scheme.to_string();
-            let divergence = *known.get(&(weight.name.clone(), scheme.clone()))?;
-            Some(Candidate { scheme, bytes, divergence })
+        let candidate = |&Variant { form, price }: &Variant| {
+            let scheme = form.scheme.to_string();
+            let key = (weight.name.clone(), scheme.clone(), form.input);
+            let divergence = *known.get(&key)?;
+            let us = price.time.map(|time| time.call * 1e6);
+            let (activations, bytes) = (form.input, price.bytes);
+            Some(Candidate { scheme, activations, bytes, us, divergence })
         };
-        let chosen = choice.map(|c| weight.candidates[c.candidates[place]].0.to_string());
+        let chosen = choice.map(|choice| weight.variants[choice.variants[place]].form);
+        let scheme = chosen.map(|form| form.scheme.to_string());
+        let activations = chosen.filter(|_| found.pairs.is_some()).map(|form| form.input);
         let why = choice.map(|c| c.why[place].clone()).unwrap_or_default();
         rows.push(Row {
             name: weight.name.clone(),
-            scheme: chosen.clone(),
+            scheme: scheme.clone(),
+            activations,
             why,
-            candidates: weight.candidates.iter().filter_map(candidate).collect(),
+            candidates: weight.variants.iter().filter_map(candidate).collect(),
         });
         rows.extend(found.copies(place).map(|copy| Row {
             name: copy.into(),
-            scheme: chosen.clone(),
+            scheme: scheme.clone(),
+            activations,
             why: format!("a copy of {}", weight.name),
             candidates: Vec::new(),
         }));
@@ -222,13 +255,16 @@ fn measured_how(options: &Options, metric: Metric) -> String {
     }
     if let Some(calibration) = &options.calibration {
         let data = calibration.data.iter().map(|data| data.blake3.as_str());
+        if let Some(how) = &options.activations {
+            words.push_str(&format!(", --activations {how}"));
+        }
         if options.importance {
             words.push_str(", --importance");
         }
         if let Some(order) = options.gptq {
             words.push_str(&format!(", --gptq={order}"));
         }
-        if options.importance || options.gptq.is_some() {
+        if options.importance || options.gptq.is_some() || options.activations.is_some() {
             words.push_str(&format!(" by {}", data.collect::<Vec<_>>().join(" and ")));
         }
     }

@@ -3,11 +3,13 @@
 use super::super::inputs::{self, Known};
 use super::super::package::{self, Subject};
 use super::super::prepare::{Opened, headers};
-use super::{CANDIDATES, Wanted};
-use crate::auto;
+use super::clock::Clock;
+use super::pairs::{Pairs, multiplies_in_int8};
+use super::{CANDIDATES, INT8_CANDIDATES, Wanted};
+use crate::auto::{self, Budget, Form, Input, Price, Time, Variant};
 use crate::graph::Program;
 use crate::model::architectures::Model;
-use crate::plan::{Chosen, FeatureNames, Options, Output, Plan, PrefillLogits};
+use crate::plan::{Chosen, FeatureNames, Options, Output, Plan, PlannedTensor, PrefillLogits};
 use crate::scheme::{Float, Scheme};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -23,6 +25,10 @@ pub(super) struct Found {
     plans: Vec<(Plan, Vec<Known>)>,
     /// The model in float: its weights are still to come, and name their tensors.
     pub(super) program: Program,
+    /// How pairs are put, where activations become INT8.
+    pub(super) pairs: Option<Pairs>,
+    /// Whose time is chosen by.
+    pub(super) clock: Option<Clock>,
 }
 
 impl Found {
@@ -38,14 +44,14 @@ impl Found {
         plan.map(|(_, known)| &known[tensor])
     }
 
-    /// What becomes of all tensors that are not chosen for.
-    pub(super) fn others(&self) -> impl Iterator<Item = (usize, Scheme)> {
+    /// What becomes of all tensors that are not chosen for: layers read INT8 wherever they can.
+    pub(super) fn others(&self) -> impl Iterator<Item = (usize, Form)> {
         let free: BTreeSet<usize> = self.tensors.iter().flatten().copied().collect();
         let planned = self.plans.iter().take(1).flat_map(|(plan, _)| plan.tensors.iter());
         planned
             .enumerate()
             .filter(move |(tensor, _)| !free.contains(tensor))
-            .filter_map(|(tensor, planned)| Some((tensor, planned.scheme?)))
+            .filter_map(|(tensor, planned)| Some((tensor, Form::int8(planned.scheme?))))
     }
 }
 
@@ -69,11 +75,14 @@ pub(super) fn of(mut opened: Opened, options: &Options, wanted: &Wanted) -> Resu
     // In float first: what all others are beside.
     let float = Scheme::Float(Float::F16);
     let mut plans = vec![plan(float)?];
-    let schemes: Vec<Scheme> = match wanted.candidates.is_empty() {
-        true => CANDIDATES.iter().filter_map(|words| words.parse().ok()).collect(),
-        false => wanted.candidates.clone(),
-    };
-    let offers_float = schemes.contains(&float);
+    let pairs = Pairs::of(options)?;
+    let forms = forms(wanted, pairs.is_some());
+    let mut schemes: Vec<Scheme> = Vec::new();
+    for form in &forms {
+        if !schemes.contains(&form.scheme) {
+            schemes.push(form.scheme);
+        }
+    }
     for scheme in schemes.into_iter().filter(|scheme| *scheme != float) {
         match plan(scheme) {
             Ok(planned) => plans.push(planned),
@@ -82,20 +91,36 @@ pub(super) fn of(mut opened: Opened, options: &Options, wanted: &Wanted) -> Resu
             Err(other) => return Err(other),
         }
     }
-    let program = in_float(&mut plans[0].0.clone(), &opened.subject)?;
+    let all_logits = Some(PrefillLogits::All);
+    let program = in_float(&mut plans[0].0.clone(), &opened.subject, all_logits)?;
+    let clock = match &wanted.timed {
+        None => None,
+        Some(timed) => {
+            let logits = options.model.prefill_logits;
+            let program = in_float(&mut plans[0].0.clone(), &opened.subject, logits)?;
+            Some(Clock::new(timed, options.model.unit, &program)?)
+        }
+    };
+    let sources = opened.source.tensors();
+    let readers = pairs.as_ref().map(|pairs| pairs.readers(&program, sources)).unwrap_or_default();
+    let price = |tensor: usize, form: Form, of: &PlannedTensor| {
+        let time = |clock: &Clock| clock.time(tensor, form, of.bytes_after, of.elements);
+        Price { bytes: of.bytes_after, time: clock.as_ref().map(time) }
+    };
+    let multiplies = |tensor: usize, scheme: Scheme| {
+        readers.contains(&tensor) && multiplies_in_int8(scheme, &plans[0].0.tensors[tensor].shape)
+    };
     let used = super::trial::places(&program);
     let copies = match &opened.subject {
         Subject::Whole(whole) => whole.copies.as_slice(),
         Subject::Layers | Subject::Program { .. } => &[],
     };
-    let mut subject = auto::Subject::default();
-    let mut tensors = Vec::new();
+    let nothing = Price { bytes: 0, time: clock.as_ref().map(|_| Time::default()) };
+    let mut subject = auto::Subject { others: nothing, ..auto::Subject::default() };
+    let mut tensors: Vec<Vec<usize>> = Vec::new();
     for (at, planned) in plans[0].0.tensors.iter().enumerate() {
         // As in reports: all tensors that are not copied.
-        if planned.scheme.is_some() {
-            subject.elements += planned.elements;
-            subject.other_bytes += planned.bytes_after;
-        }
+        subject.elements += planned.scheme.map_or(0, |_| planned.elements);
         if planned.rule != Chosen::Default || !used.contains(&at) {
             continue;
         }
@@ -104,24 +129,40 @@ pub(super) fn of(mut opened: Opened, options: &Options, wanted: &Wanted) -> Resu
         let all = plans[0].0.tensors.iter().enumerate();
         let twins = all.filter(|(_, t)| is_copy(&t.name.as_str())).map(|(place, _)| place);
         let of_this: Vec<usize> = std::iter::once(at).chain(twins).collect();
-        let skip = usize::from(!offers_float);
-        let mut candidates: Vec<(Scheme, u64)> = Vec::new();
-        for (plan, _) in plans.iter().skip(skip) {
+        let mut variants: Vec<Variant> = Vec::new();
+        for &Form { scheme, input } in &forms {
+            let Some((plan, _)) = plans.iter().find(|(p, _)| p.options.scheme == scheme) else {
+                continue;
+            };
+            // As it fits this shape.
             let Some(scheme) = plan.tensors[at].scheme else { continue };
-            let bytes = of_this.iter().map(|&tensor| plan.tensors[tensor].bytes_after).sum();
-            if !candidates.iter().any(|(known, _)| *known == scheme) {
-                candidates.push((scheme, bytes));
+            let form = Form { scheme, input };
+            let is_new = !variants.iter().any(|known| known.form == form);
+            if is_new && (input == Input::Float || multiplies(at, scheme)) {
+                let each = of_this.iter().map(|&tensor| price(tensor, form, &plan.tensors[tensor]));
+                variants.push(Variant { form, price: each.fold(nothing, Price::and) });
             }
         }
-        candidates.sort_by_key(|(_, bytes)| *bytes);
-        if !candidates.is_empty() {
+        // Bytes would never choose an INT8 input: what it gains is time.
+        let by_time = clock.is_some() && !matches!(wanted.budget, Budget::Bits(_));
+        if !by_time && variants.iter().any(|variant| variant.form.input == Input::Int8) {
+            variants.retain(|Variant { form, .. }| {
+                form.input == Input::Int8 || matches!(form.scheme, Scheme::Float(_))
+            });
+        }
+        variants.sort_by_key(|variant| variant.price.bytes);
+        if !variants.is_empty() {
             let name = name.clone();
-            subject.weights.push(auto::Weight { name, elements: planned.elements, candidates });
+            subject.weights.push(auto::Weight { name, elements: planned.elements, variants });
             tensors.push(of_this);
         }
     }
-    for &tensor in tensors.iter().flatten() {
-        subject.other_bytes -= plans[0].0.tensors[tensor].bytes_after;
+    let free: BTreeSet<usize> = tensors.iter().flatten().copied().collect();
+    for (at, planned) in plans[0].0.tensors.iter().enumerate().filter(|(at, _)| !free.contains(at))
+    {
+        let Some(scheme) = planned.scheme else { continue };
+        let input = if multiplies(at, scheme) { Input::Int8 } else { Input::Float };
+        subject.others = subject.others.and(price(at, Form { scheme, input }, planned));
     }
     if subject.weights.is_empty() {
         return Err(Error::Usage(
@@ -129,11 +170,25 @@ pub(super) fn of(mut opened: Opened, options: &Options, wanted: &Wanted) -> Resu
                 .into(),
         ));
     }
-    Ok(Found { opened, subject, tensors, plans, program })
+    Ok(Found { opened, subject, tensors, plans, program, pairs, clock })
 }
 
-/// The program in float, in one package, of a language model with the logits of every token.
-fn in_float(plan: &mut Plan, subject: &Subject) -> Result<Program> {
+/// What weights may become: what was asked for, beside both kinds of activations where those become INT8.
+fn forms(wanted: &Wanted, with_int8: bool) -> Vec<Form> {
+    let parse = |words: &&str| words.parse().ok();
+    let (float, int8): (Vec<Scheme>, Vec<Scheme>) = match wanted.candidates.is_empty() {
+        true => (
+            CANDIDATES.iter().filter_map(parse).collect(),
+            INT8_CANDIDATES.iter().filter_map(parse).collect(),
+        ),
+        false => (wanted.candidates.clone(), wanted.candidates.clone()),
+    };
+    let int8 = int8.into_iter().filter(|_| with_int8).map(Form::int8);
+    float.into_iter().map(Form::float).chain(int8).collect()
+}
+
+/// The program in float, in one package, of a language model with these logits of a prompt.
+fn in_float(plan: &mut Plan, subject: &Subject, logits: Option<PrefillLogits>) -> Result<Program> {
     let options = &mut plan.options;
     options.rules.clear();
     options.activations = None;
@@ -143,7 +198,7 @@ fn in_float(plan: &mut Plan, subject: &Subject) -> Result<Program> {
         && matches!(whole.model, Model::Decoder(_))
     {
         options.model.names = FeatureNames::Transformers;
-        options.model.prefill_logits = Some(PrefillLogits::All);
+        options.model.prefill_logits = logits;
     }
     let float = Scheme::Float(Float::F16);
     for (place, tensor) in plan.tensors.iter_mut().enumerate() {

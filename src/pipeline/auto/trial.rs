@@ -4,7 +4,7 @@ use super::Data;
 use super::steps::Steps;
 use super::subject::Found;
 use super::text::Texts;
-use crate::auto::{Evaluator, Metric};
+use crate::auto::{Evaluator, Form, Metric};
 use crate::graph::weight::{self, Bytes, Operand, Weight};
 use crate::graph::{DataType, Function, Program, Value, ValueId};
 use crate::model::decoder::ane::Host;
@@ -108,21 +108,31 @@ impl<'f> Trial<'f> {
         Ok(bytes(&values).into())
     }
 
-    /// The functions that hold these tensors, with them stored so.
-    fn with(&self, schemes: &BTreeMap<usize, Scheme>) -> Result<BTreeMap<String, Function>> {
+    /// The functions that hold these tensors, with them so; with `products` in INT8 where that is asked
+    /// for.
+    fn with(
+        &self,
+        forms: &BTreeMap<usize, Form>,
+        products: bool,
+    ) -> Result<BTreeMap<String, Function>> {
+        let sources = self.found.opened.source.tensors();
         let mut decoded: BTreeMap<usize, Bytes> = BTreeMap::new();
         let mut changed = BTreeMap::new();
         for (name, function) in &self.functions {
-            let here = self.places[name].iter();
-            let here: Vec<_> = here.filter(|(tensor, _)| schemes.contains_key(tensor)).collect();
+            let places = &self.places[name];
+            let here: Vec<_> =
+                places.iter().filter(|(tensor, _)| forms.contains_key(tensor)).collect();
             if here.is_empty() {
                 continue;
             }
             let mut function = function.clone();
+            if let Some(pairs) = &self.found.pairs {
+                pairs.put(&mut function, places, forms, sources, products);
+            }
             for &&(tensor, id) in &here {
                 let bytes = match decoded.get(&tensor) {
                     Some(bytes) => bytes.clone(),
-                    None => self.decoded(tensor, schemes[&tensor])?,
+                    None => self.decoded(tensor, forms[&tensor].scheme)?,
                 };
                 decoded.insert(tensor, bytes.clone());
                 let constant = &mut function.values[id.0].constant;
@@ -138,20 +148,20 @@ impl<'f> Trial<'f> {
 }
 
 impl Evaluator for Trial<'_> {
-    fn alone(&mut self, weight: usize, scheme: Scheme) -> Result<f64> {
+    fn alone(&mut self, weight: usize, form: Form) -> Result<f64> {
         let tensor = self.found.tensors[weight][0];
-        let changed = self.with(&[(tensor, scheme)].into())?;
+        let changed = self.with(&[(tensor, form)].into(), false)?;
         match &mut self.fed {
             Fed::Texts(texts) => texts.sample(&changed),
             Fed::Steps(steps) => steps.divergence(&changed),
         }
     }
 
-    fn together(&mut self, schemes: &[Scheme]) -> Result<f64> {
+    fn together(&mut self, forms: &[Form]) -> Result<f64> {
         let own = self.found.tensors.iter().map(|tensors| tensors[0]);
-        let mut all: BTreeMap<usize, Scheme> = own.zip(schemes.iter().copied()).collect();
+        let mut all: BTreeMap<usize, Form> = own.zip(forms.iter().copied()).collect();
         all.extend(self.found.others());
-        let changed = self.with(&all)?;
+        let changed = self.with(&all, true)?;
         match &mut self.fed {
             Fed::Texts(texts) => texts.all(&changed),
             Fed::Steps(steps) => steps.divergence(&changed),
