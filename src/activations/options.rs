@@ -20,6 +20,8 @@ pub struct Activations {
     pub float: Vec<Regex>,
     /// Where pairs stand: a word of its own on the command line.
     pub pairs: Pairs,
+    /// Whether a plan chose which layers read float: then it may be all of them.
+    pub planned: bool,
 }
 
 impl Activations {
@@ -128,7 +130,7 @@ impl FromStr for Activations {
 /// As it is parsed; what stays in float, and where pairs stand, are words of their own.
 impl fmt::Display for Activations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { observer, zero, matmul, float: _, pairs: _ } = self;
+        let Self { observer, zero, matmul, float: _, pairs: _, planned: _ } = self;
         f.write_str("int8")?;
         match zero {
             Zero::Auto => {}

@@ -53,16 +53,15 @@ pub(super) fn scheme(args: &Convert, default: Scheme) -> Scheme {
     }
 }
 
-/// Adds a plan's schemes to the rules, and what it keeps in float to the activations' exceptions. Where
-/// it has no layer that reads INT8, and no rule chose others, activations stay in float.
+/// Adds a plan's schemes to the rules, and what it keeps in float to the activations' exceptions.
 fn take(plan: &Plan, file: &Path, options: &mut Options) -> Result<()> {
     let place = file.display().to_string();
-    let is_alone = options.rules.is_empty();
     options.rules.extend(plan.rules(&place)?);
-    let has_float = plan.in_float().next().is_some();
     match &mut options.activations {
-        Some(_) if is_alone && has_float && !plan.has_int8() => options.activations = None,
-        Some(activations) => activations.float.extend(plan.in_float()),
+        Some(activations) => {
+            activations.float.extend(plan.in_float());
+            activations.planned = plan.in_float().next().is_some();
+        }
         None if plan.has_int8() => {
             return Err(Error::Usage(format!(
                 "--plan {place}: some of its layers read INT8 activations; add --activations int8 and \

@@ -72,7 +72,7 @@ pub(super) fn pair(programs: &mut [Program], plan: &mut Plan, subject: &Subject)
         .iter()
         .map(|(why, layers)| format!("not in INT8: {why}: {}", listed(layers.iter().copied())));
     let told: Vec<String> = told.collect();
-    if all.layers.is_empty() {
+    if all.layers.is_empty() && !how.planned {
         let why = match told.is_empty() {
             true => "the model has no linear or conv with a constant weight".into(),
             false => told.join("; "),

@@ -128,15 +128,11 @@ fn layers_read_int8_as_the_plan_says_and_no_others() {
     assert_eq!(other.known(), known);
     assert!(names(&other).is_empty() && in_int8("slow").is_empty(), "{}", other.to_toml());
 
-    // Replayed, the plan gives the same package; edited, the layer reads float.
-    let model_of = |out: &str| {
-        let path = format!("{out}/stdlib-llama.mlpackage/Data/com.apple.CoreML/model.mlmodel");
-        fs::read(bench.path(&path)).unwrap()
-    };
+    // Replayed, the plan gives the same layers; edited, one reads float.
     let mut plan = plan;
     fs::write(bench.path("again.toml"), plan.to_toml()).unwrap();
     convert(&["--plan", "again.toml", "-o", "again"]);
-    assert_eq!(model_of("again"), model_of("fast"));
+    assert_eq!(in_int8("again"), names(&plan));
     let row = plan.rows.iter_mut().find(|row| row.activations == Some(Input::Int8)).unwrap();
     row.activations = Some(Input::Float);
     fs::write(bench.path("edited.toml"), plan.to_toml()).unwrap();
@@ -154,8 +150,8 @@ fn a_mix_is_nearer_than_uniform_palettes_of_as_many_bytes() {
     let text = fs::read_to_string(format!("{model}/eval.txt")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     // What judges is not what was measured on.
-    fs::write(bench.path("text.txt"), lines[..60].join("\n")).unwrap();
-    fs::write(bench.path("other.txt"), lines[60..].join("\n")).unwrap();
+    fs::write(bench.path("text.txt"), lines[..15].join("\n")).unwrap();
+    fs::write(bench.path("other.txt"), lines[60..75].join("\n")).unwrap();
     let convert = |words: &[&str], out: &str| {
         let fixed = ["--to", "mlpackage", "-o", out, &model];
         let report = bench.json(&[words, &fixed].concat());

@@ -47,7 +47,7 @@ fn palettes_with_int8_entries_multiply_int8_activations_in_int8() {
         let (scheme, out) = (format!("palette-{bits},lut-int8"), format!("q{bits}"));
         let words = ["model", "-q", "-s", &scheme, "-o", &out, "--min-elements", "256"];
         let int8 = ["--activations", "int8", "--calibration", "text.txt", "--to", "mlpackage"];
-        let said = bench.run(&[words, int8].concat());
+        let said = bench.run(&[&words[..], &int8].concat());
         assert_eq!(said.code, 0, "{scheme}: {}", said.err);
         let document = bench.json(&["inspect", &out, "--int8-path"]);
         let weights = &document["packages"][0]["functions"][0]["shares"]["weights"];
