@@ -57,6 +57,7 @@ pub fn choose(
         weight.variants.iter().map(|variant| cost(variant.price, budget)).collect()
     };
     let costs: Vec<Vec<f64>> = subject.weights.iter().map(of_each).collect();
+    let divergences = &no_nearer_than_float(subject, divergences);
     let path = path(&costs, divergences);
     let mut run = |chosen: &[usize]| evaluator.together(&subject.forms(chosen));
     let (variants, divergence) = match room(subject, &path, budget)? {
@@ -73,6 +74,20 @@ pub fn choose(
     let by_time = price.time.is_some() && !matches!(budget, Budget::Bits(_));
     let why = reasons(subject, &path, &variants, by_time);
     Ok(Choice { variants, why, price, bits, divergence, predicted })
+}
+
+/// Rounding a layer's input takes no divergence off: an INT8 variant counts no less than the same weight
+/// beside float, whatever a few tokens said, so that it is never taken for nothing.
+fn no_nearer_than_float(subject: &Subject, divergences: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let of = |(weight, known): (&super::Weight, &Vec<f64>)| -> Vec<f64> {
+        let floor = |variant: &super::Variant| {
+            let twin = super::Form::float(variant.form.scheme);
+            let place = weight.variants.iter().position(|other| other.form == twin);
+            place.map_or(0.0, |place| known[place])
+        };
+        weight.variants.iter().zip(known).map(|(variant, own)| own.max(floor(variant))).collect()
+    };
+    subject.weights.iter().zip(divergences).map(of).collect()
 }
 
 /// What the limit of a cost leaves beyond the path's start; `None` where no cost is limited.
