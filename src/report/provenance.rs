@@ -11,6 +11,7 @@
 //! `twolane.version.1`, ...
 
 use super::InputFile;
+use crate::smooth::Smooth;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -36,6 +37,13 @@ impl Provenance {
     pub fn new(options: String, sources: Vec<InputFile>) -> Self {
         let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into();
         Self { version, options, sources }
+    }
+
+    /// Whether columns of weights were scaled: they are not those of the source.
+    pub fn is_rescaled(&self) -> bool {
+        let scaling = [Smooth::Equalized, Smooth::Measured(0.0)].map(Smooth::word);
+        let mut words = self.options.split_whitespace();
+        words.any(|word| scaling.contains(&word.split('=').next().unwrap_or(word)))
     }
 
     /// Enters it into a package's metadata, behind what stands there of earlier runs.
@@ -106,5 +114,16 @@ mod tests {
         metadata.insert(SOURCES.into(), "[{\"name\": 3}]".into());
         let runs = Provenance::read(&metadata);
         assert_eq!((runs.len(), runs[0].version.as_str(), runs[0].sources.len()), (1, "x", 0));
+    }
+
+    #[test]
+    fn the_words_tell_of_scaled_columns() {
+        for (words, rescaled) in [
+            ("--scheme linear-int8 --smooth=0.5 --activations int8", true),
+            ("--scheme float16 --equalize", true),
+            ("--scheme linear-int8 --rule 'smooth=float16'", false),
+        ] {
+            assert_eq!(run(words, 'a').is_rescaled(), rescaled, "{words}");
+        }
     }
 }

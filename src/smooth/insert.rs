@@ -1,4 +1,4 @@
-//! The multiplications, put into a function.
+//! The multiplications, put into a function and taken out again.
 
 use super::Step;
 use crate::graph::ops::Row;
@@ -7,6 +7,13 @@ use crate::graph::{
     Argument, Constant, DataType, Flow, Function, Operation, Value, ValueId, names,
 };
 use half::f16;
+use std::collections::BTreeMap;
+
+/// What the factors of a value are called, behind its name.
+const FACTORS: &str = "_smoothing";
+
+/// What it is called divided by them.
+const DIVIDED: &str = "_smoothed";
 
 /// Puts in what the steps could not hide: behind each such value a `mul` by `1/s`, which its layers
 /// read. A step of another function changes nothing.
@@ -31,8 +38,8 @@ pub fn insert(function: &mut Function, steps: &[Step]) {
         };
         let factors = Weight::dense(Operand::new(tensor.dtype, &shape, bytes));
         let factors: Constant = factors.into();
-        let by = define(function, &format!("{name}_smoothing"), factors.ty(), Some(factors));
-        let divided = define(function, &format!("{name}_smoothed"), ty.clone(), None);
+        let by = define(function, &format!("{name}{FACTORS}"), factors.ty(), Some(factors));
+        let divided = define(function, &format!("{name}{DIVIDED}"), ty.clone(), None);
         for operation in function.operations.iter_mut().filter(|o| step.layers.contains(&o.name)) {
             for argument in &mut operation.arguments {
                 if argument.value == id && argument.param == "x" {
@@ -46,6 +53,30 @@ pub fn insert(function: &mut Function, steps: &[Step]) {
         let name = function.value(divided).name.clone();
         let outputs = vec![divided];
         function.operations.insert(place, Operation { name, row, arguments, outputs });
+    }
+}
+
+/// Takes out what [`insert`] put in, by its names: layers read the values themselves, as they do where no
+/// weight is scaled.
+pub fn strip(function: &mut Function) {
+    let undone = |operation: &Operation| {
+        let (x, by) = (operation.argument("x")?, function.value(operation.argument("y")?));
+        let divided = *operation.outputs.first()?;
+        let name = &function.value(x).name;
+        let is = |other: &str, ending| {
+            other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(ending))
+        };
+        let inserted = operation.row.name == "mul"
+            && by.constant.is_some()
+            && is(&by.name, FACTORS)
+            && is(&function.value(divided).name, DIVIDED);
+        inserted.then_some((divided, x))
+    };
+    let undone: BTreeMap<ValueId, ValueId> =
+        function.operations.iter().filter_map(undone).collect();
+    function.operations.retain(|o| !o.outputs.iter().any(|id| undone.contains_key(id)));
+    for argument in function.operations.iter_mut().flat_map(|o| &mut o.arguments) {
+        argument.value = undone.get(&argument.value).copied().unwrap_or(argument.value);
     }
 }
 

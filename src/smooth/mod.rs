@@ -22,7 +22,7 @@
 //! | `attention` | the way of values through attention |
 //! | `magnitudes` | how large rows and columns of weights are |
 //! | `factors` | columns → powers of two |
-//! | [`insert()`] | the multiplications, put into a function |
+//! | [`insert()`], [`strip()`] | the multiplications, put into a function and taken out again |
 
 mod absorb;
 mod attention;
@@ -35,7 +35,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use insert::insert;
+pub use insert::{insert, strip};
 pub use plan::{Model, plan};
 pub use step::{Repeat, Scaled, Step};
 

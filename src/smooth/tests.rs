@@ -1,5 +1,5 @@
 use super::factors::choose;
-use super::{Model, Smooth, Step, insert, plan};
+use super::{Model, Smooth, Step, insert, plan, strip};
 use crate::activations::tests::{Net, counted, inputs};
 use crate::calibrate::{Grid, Observer, Symmetry};
 use crate::graph::weight::{Data, Operand, Storage, Weight};
@@ -103,6 +103,9 @@ fn outliers_move_and_no_bit_of_the_output_changes() {
         let done = smoothed(&function, &steps);
         assert_eq!(done.check(crate::target::Target::Ios18), []);
         assert_eq!(output(&done), output(&function), "{alpha}");
+        let mut stripped = done;
+        strip(&mut stripped);
+        assert_eq!(stripped.operations, function.operations, "{alpha}");
         // The outlier's factor is among the largest, and grows with the strength.
         if alpha > 0.0 {
             let largest = steps[0].factors.iter().copied().fold(0.0, f32::max);

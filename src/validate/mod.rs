@@ -148,12 +148,15 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
     progress.start(functions.iter().map(|(_, function)| stored_bytes(function)).sum());
     let feeds = Feeds { options, program, golden: &golden, file: &file };
     let time = speed::budget(functions.len() * options.engines.len());
-    let mut taken = 0;
+    let (mut taken, mut rescaled) = (0, false);
     for (name, function) in functions {
         let Some(inputs) = feeds.inputs(name, function, &mut found)? else { continue };
         let counterpart = against.as_ref().map(|a| a.counterpart(program, name, function));
         let counterpart = counterpart.transpose()?;
-        taken += counterpart.as_ref().map_or(0, |counterpart| counterpart.taken);
+        if let Some(counterpart) = &counterpart {
+            taken += counterpart.taken;
+            rescaled |= counterpart.rescaled;
+        }
         let check = Check {
             options,
             name,
@@ -172,7 +175,7 @@ pub fn validate(options: &Options, progress: &dyn Progress) -> Result<Validation
         progress.advance(stored_bytes(function));
     }
     // Without anything of the source, the package would be compared with itself, or with nothing.
-    let compared = found.layers.iter().any(|layer| layer.weights.is_some());
+    let compared = rescaled || found.layers.iter().any(|layer| layer.weights.is_some());
     if options.against.is_some() && (taken == 0 || !found.layers.is_empty() && !compared) {
         return Err(nothing_in_common(found.against.as_deref().unwrap_or_default()));
     }

@@ -7,6 +7,8 @@ use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Constant, DataType, Function, Program, Value, ValueType, names};
 use crate::model::config::Config;
 use crate::model::{CONTEXT, Companions, MODEL_TYPE, Whole};
+use crate::report::Provenance;
+use crate::smooth;
 use crate::source::{Package, Source};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,9 @@ pub(super) struct Counterpart {
     pub(super) absent: BTreeSet<String>,
     /// What the source gave: the function, or as many weights.
     pub(super) taken: usize,
+    /// Columns of the package's weights are scaled, and those of the source are not: functions give the
+    /// same, and single layers do not.
+    pub(super) rescaled: bool,
 }
 
 impl Against {
@@ -65,8 +70,8 @@ impl Against {
     /// The source's function for a function of `program`.
     ///
     /// Of a checkpoint, it is the same function with the checkpoint's weights in place of those that
-    /// are compressed (and of those that the program's metadata name), in f32 throughout, and without
-    /// rounding of activations.
+    /// are compressed (and of those that the program's metadata name, and of all where some are scaled),
+    /// in f32 throughout, and without rounding or scaling of activations.
     ///
     /// # Errors
     /// As [`widened`].
@@ -76,8 +81,13 @@ impl Against {
         name: &str,
         function: &Function,
     ) -> Result<Counterpart> {
+        let scalings = |program: &Program| {
+            let runs = Provenance::read(&program.metadata.user);
+            runs.into_iter().filter(Provenance::is_rescaled).count()
+        };
         match self {
             Self::Package(package) => {
+                let rescaled = scalings(program) != scalings(&package.program);
                 let functions = &package.program.functions;
                 // Compressing may rename the only function.
                 let only = functions.len() == 1 && program.functions.len() == 1;
@@ -85,16 +95,18 @@ impl Against {
                 let missing = || format!("function `{name}` is not in the source");
                 let findings = if found.is_none() { vec![missing()] } else { vec![] };
                 let (function, taken) = (found.cloned(), usize::from(found.is_some()));
-                Ok(Counterpart { function, findings, absent: BTreeSet::new(), taken })
+                Ok(Counterpart { function, findings, absent: BTreeSet::new(), taken, rescaled })
             }
             Self::Checkpoint(source, by_identifier) => {
+                let rescaled = scalings(program) > 0;
                 let (mut findings, mut absent, mut taken) = (vec![], BTreeSet::new(), 0);
                 let mut lookup = |value: &Value, weight: &Weight| {
                     let named = program.metadata.user.get(&value.name);
                     let compressed = !matches!(weight.storage, Storage::Dense(_));
                     let tensor = match named {
                         Some(original) => source.tensor(original),
-                        None if !compressed => return Ok(None),
+                        // Scaled weights are of no use beside the source's own.
+                        None if !compressed && !rescaled => return Ok(None),
                         None => by_identifier
                             .get(stem(&value.name))
                             .and_then(|place| Some(&source.tensors()[(*place)?])),
@@ -121,7 +133,8 @@ impl Against {
                 };
                 let mut function = widened(function, &mut lookup)?;
                 activations::strip(&mut function);
-                Ok(Counterpart { function: Some(function), findings, absent, taken })
+                smooth::strip(&mut function);
+                Ok(Counterpart { function: Some(function), findings, absent, taken, rescaled })
             }
         }
     }

@@ -69,6 +69,28 @@ fn one_command_smooths_as_five_do() {
 }
 
 #[test]
+fn a_smoothed_package_is_held_against_the_weights_before() {
+    let bench = with_checkpoint();
+    let smoothed = ["model", "--to", "mlpackage", "--smooth", "--calibration", "text.txt"];
+    for (scheme, least) in [("float16", 50.0), ("linear-int8", 20.0)] {
+        done(&bench, &[&smoothed[..], &["-s", scheme, "-o", scheme]].concat());
+        let found = bench.json(&["validate", scheme, "--against", "model", "--skip-speed"]);
+        for output in found["outputs"].as_array().unwrap() {
+            let sqnr = output["figures"]["sqnr_db"].as_f64().unwrap();
+            assert!(sqnr > least, "{scheme}: {output}");
+        }
+        let layers = found["layers"].as_array().unwrap();
+        assert_eq!(layers.is_empty(), scheme == "float16");
+        assert!(layers.iter().all(|layer| layer["weights"].is_null()), "{found}");
+        assert!(found["unproven"].to_string().contains("columns of its weights are scaled"));
+    }
+    // Beside a package with the same columns, layers are what they are.
+    let found = bench.json(&["validate", "linear-int8", "--against", "float16", "--skip-speed"]);
+    let layers = found["layers"].as_array().unwrap();
+    assert!(layers.iter().all(|layer| layer["weights"]["sqnr_db"].as_f64().unwrap() > 30.0));
+}
+
+#[test]
 fn a_model_in_chunks_has_the_numbers_of_the_whole() {
     let bench = Bench::new();
     let model = format!("{}/fixtures/stdlib-llama", env!("CARGO_MANIFEST_DIR"));
