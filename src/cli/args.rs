@@ -1,13 +1,17 @@
 //! The words of the command line, and what `--help` says of them.
 
+use super::calibrate::Calibrate;
+use super::embed::Embed;
+use super::generate::Generate;
+use super::inspect::Inspect;
 use super::plan::Plan;
+use super::run::Run;
+use super::validate::Validate;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use regex::Regex;
 use std::path::PathBuf;
 use twolane::activations::{Activations, Pairs};
-use twolane::calibrate::{Observer, Symmetry};
-use twolane::execute::Engine;
 use twolane::plan::{
     FeatureNames, Kv, Lanes, NonFinite, Output, PrefillLogits, Unit, pattern_of_names,
 };
@@ -355,218 +359,6 @@ pub(crate) enum Command {
     },
 }
 
-/// The reader of reports and packages.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  quantize inspect model-linear-int8/
-  quantize inspect model-linear-int8/ --tensor lm_head.weight
-  quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
-  quantize inspect model-linear-int8/ --model
-  quantize inspect model-linear-int8/ --int8-path
-  quantize inspect model-linear-int8/ --chip M4
-  quantize inspect other.mlpackage")]
-pub(crate) struct Inspect {
-    /// An output folder of quantize or its report.json, to see the report; any .mlpackage, to see what
-    /// it holds; or the validation.json that `quantize validate --save` keeps. With a flag below that is about the report, the .mlpackage in an output folder
-    /// also means its report
-    pub(crate) path: PathBuf,
-    /// Show what the package of an output folder holds (functions, inputs, operations, weights,
-    /// MACs), checked
-    #[arg(long)]
-    pub(crate) model: bool,
-    /// Show which multiplications of the package run in INT8 on hardware that can, and why the others do
-    /// not; which shapes such hardware dislikes; and what is known to go wrong with such packages, each
-    /// with its source
-    #[arg(long, conflicts_with = "model")]
-    pub(crate) int8_path: bool,
-    /// As --int8-path for one chip, `M4` or `A17 Pro`: limits and rules are its own, and the least time of a
-    /// call is predicted from bytes and operations
-    #[arg(long, value_name = "NAME", conflicts_with = "model")]
-    pub(crate) chip: Option<String>,
-    /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
-    /// only one
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tensor: Option<String>,
-    /// Fail (exit code 1) if a quantized tensor is below this SQNR
-    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
-    pub(crate) min_sqnr: Option<f64>,
-    /// Fail (exit code 1) if a quantized tensor has a lower cosine with its source
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub(crate) min_cosine: Option<f64>,
-    /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats, by the validation
-    /// that `quantize validate --save` stored in the folder
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub(crate) max_kl: Option<f64>,
-    /// Also write all figures as CSV; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(crate) csv: Option<PathBuf>,
-}
-
-/// One function, on inputs from a file or on drawn ones.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Inputs are tensors of a safetensors file, whose names say what they are for:
-  [FUNCTION.][stepN.][in.]NAME    an input; without stepN, of every step
-  [FUNCTION.]state.NAME           what a state holds before the first step
-`/` may stand for `.`; other names are left alone. Numbers become the declared types: FP16 is
-rounded to, integers must fit. An image may be [1, C, H, W], [C, H, W], [H, W, C] or [H, W], in the
-channel order that the package declares; its pixels are whole numbers from 0 to 255. An input with
-a default value may be left out. With steps, states are carried from one to the next.
-
-Without --inputs they are drawn, the same on any machine: floating-point numbers nearly standard
-normal, integers over the rows of the table that they choose from (else 0), flags either way; masks
-and angles of a language model for the Neural Engine are those of a text's beginning.
-
-Examples:
-  quantize run model.mlpackage
-  quantize run model.mlpackage --function decode --inputs steps.safetensors --out out.safetensors
-  quantize run model.mlpackage --inputs x.safetensors --mode ane")]
-pub(crate) struct Run {
-    /// An .mlpackage, or an output folder of quantize
-    pub(crate) package: PathBuf,
-    /// Inputs, as safetensors; see below [default: drawn]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) inputs: Option<PathBuf>,
-    /// Which function [default: the package's own default]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) function: Option<String>,
-    /// Write outputs as safetensors: NAME, of several steps stepN.NAME, and states as final.NAME
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// How many steps [default: as many as the file has]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) steps: Option<u16>,
-    /// Who evaluates: cpu (fast) or reference (the definition) [default: cpu, where it can]
-    #[arg(long, value_name = "BACKEND")]
-    pub(crate) on: Option<Engine>,
-    /// How the reference rounds: f32 (not at all), f16 (each value of type FP16), ane (so, with the
-    /// accumulator that the Neural Engine is reported to have) [default: f32]
-    #[arg(long, value_name = "MODE", value_parser = mode)]
-    pub(crate) mode: Option<Mode>,
-}
-
-/// A text and what follows it.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Without --temperature the likeliest token is taken each time, and the same text comes out on any
-machine whose arithmetic rounds alike.
-
-Examples:
-  quantize generate model-linear-int8/ --prompt 'Once upon a time'
-  quantize generate model-linear-int8/ --prompt 'The ' --temperature 0.8 --seed 7 --max-tokens 64
-  quantize generate model.mlpackage --ids 1,403,407 --json")]
-pub(crate) struct Generate {
-    /// The package of a language model, or an output folder of quantize
-    pub(crate) package: PathBuf,
-    /// The text to continue; needs the tokenizer.json that quantize puts beside the package
-    #[arg(long, value_name = "TEXT", required_unless_present = "ids")]
-    pub(crate) prompt: Option<String>,
-    /// The text to continue, as token ids with commas between
-    #[arg(long, value_name = "LIST", conflicts_with = "prompt", allow_negative_numbers = true)]
-    pub(crate) ids: Option<Ids>,
-    /// The most tokens that follow [default: 256, or what fits]
-    #[arg(short = 'n', long, value_name = "N", value_parser = size)]
-    pub(crate) max_tokens: Option<usize>,
-    /// Go on behind the token that ends a text
-    #[arg(long)]
-    pub(crate) ignore_eos: bool,
-    /// Choose at random, by softmax(logits / T) [default: 0, the likeliest]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    pub(crate) temperature: Option<f32>,
-    /// The seed of random choices, which --temperature asks for [default: 0]
-    #[arg(long, value_name = "N", requires = "temperature", allow_negative_numbers = true, value_parser = whole)]
-    pub(crate) seed: Option<u64>,
-    /// Who evaluates: cpu or reference [default: cpu]
-    #[arg(long, value_name = "BACKEND")]
-    pub(crate) on: Option<Engine>,
-}
-
-/// Texts as vectors.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-A text becomes the package's `sentence_embedding`, which folders of sentence-transformers have, else
-its `pooler_output`. Texts get the folder's own treatment first: its default prompt, lower case where
-it asks for that, the tokens that its tokenizer adds, and no more tokens than it takes.
-
-Examples:
-  quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten' --text 'a house'
-  quantize embed model-linear-int8/ --file questions.txt --json
-  quantize embed model.mlpackage --ids 101,1037,4937,102")]
-pub(crate) struct Embed {
-    /// The package of an encoder, or an output folder of quantize
-    pub(crate) package: PathBuf,
-    /// A text; needs the tokenizer.json that quantize puts beside the package. May be repeated
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) text: Vec<String>,
-    /// More texts, one a line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// A text as token ids with commas between, those around it included. May be repeated
-    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
-    pub(crate) ids: Vec<Ids>,
-    /// Who evaluates: cpu or reference [default: cpu]
-    #[arg(long, value_name = "BACKEND")]
-    pub(crate) on: Option<Engine>,
-}
-
-/// Activations, counted.
-#[derive(Args, Debug)]
-#[command(
-    override_usage = "quantize calibrate [OPTIONS] PACKAGE DATA --out FILE\n       \
-                      quantize calibrate [OPTIONS] --merge FILE... [--out FILE]",
-    after_help = "\
-Counted are the values that linear, conv, matmul, add, pooling and concat take and give, rounded to
-FP16, while the package runs on the CPU. All counts are integers: files of parts of the data, merged,
-are the file of the whole.
-
-DATA is a text file, for which the tokenizer.json beside the package is needed: an encoder is fed
-each line, a language model windows of its context. Or it is a .safetensors or .npz file of the
-function's inputs, with samples along the first axis. Or a folder of PNGs and JPEGs, which become
-inputs as the model's preprocessor_config.json beside the package says.
-
-Shown, worst first, is each value's range, and what INT8 codes on it cost: `dB` is 10 log10(signal / squared
-error), of a symmetric grid and of an asymmetric one; `clipped` is the share of numbers outside;
-`columns` is how much larger the largest column is than the median one (root mean square), for
-values that meet a weight.
-
-Examples:
-  quantize calibrate minilm-float16/ sentences.txt --out minilm.calibration.safetensors
-  quantize calibrate resnet-float16/ pictures/ --out resnet.calibration.safetensors
-  quantize calibrate digits.mlpackage images.safetensors --function fc1_weight --out fc1.safetensors
-  quantize calibrate --merge part1.safetensors part2.safetensors --out whole.safetensors
-  quantize calibrate --merge whole.safetensors --observer percentile:99.99 --json"
-)]
-pub(crate) struct Calibrate {
-    /// A package, or an output folder of quantize; best one in float
-    #[arg(required_unless_present = "merge")]
-    pub(crate) package: Option<PathBuf>,
-    /// A text file, a .safetensors or .npz file of named inputs, or a folder of images
-    #[arg(required_unless_present = "merge")]
-    pub(crate) data: Option<PathBuf>,
-    /// Where the counts go
-    #[arg(short, long, value_name = "FILE", required_unless_present = "merge")]
-    pub(crate) out: Option<PathBuf>,
-    /// Merge the counts of one model on several data; of a single file, show them
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["package", "data", "function"])]
-    pub(crate) merge: Vec<PathBuf>,
-    /// The function that takes images, or the rows of a .safetensors or .npz file [default: the
-    /// package's]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) function: Option<String>,
-    /// Also record Σxxᵀ of the layers' inputs, which --gptq quantizes by; of those values alone whose
-    /// names match REGEX. A value of n columns takes 8·n² bytes, and 8192 columns are the most
-    #[arg(long, value_name = "REGEX", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "merge")]
-    pub(crate) hessians: Option<Regex>,
-    /// How ranges are chosen: mse (least squared error), min-max, moving-average (mean of the samples'
-    /// extremes), percentile:99.99 of |x|, or entropy [default: mse]
-    #[arg(long, value_name = "WHICH")]
-    pub(crate) observer: Option<Observer>,
-    /// Whose ranges and clipped share are shown: symmetric or asymmetric [default: symmetric]
-    #[arg(long, value_name = "GRID")]
-    pub(crate) grid: Option<Symmetry>,
-}
-
 /// Token ids with commas between.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids(pub(crate) Vec<i32>);
@@ -583,79 +375,8 @@ impl std::str::FromStr for Ids {
     }
 }
 
-/// A package beside its source.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Shown, worst first: each compressed weight beside the source's; each layer, fed with the source's
-activations; outputs for the same inputs, with KL divergence and top-1 agreement where the output
-is a distribution over classes (its name holds `logit` or `prob`, softmax or classify makes it, or
---logits names it), where every position of every step is a row of its own; whether the backends
-agree, within 3e-5 of the largest element, for both compute in f32; and speed beside a probe of
-this machine.
-
-SOURCE is the package before it was compressed, or the checkpoint: then its weights take the place
-of the compressed ones, in f32. Without it, STEM.golden.safetensors beside the package (quantize
---golden N) is what outputs are compared with.
-
-Exit code 1 if a limit does not hold, the backends differ, an output is NaN or infinite where the
-source's is not, or a weight has no counterpart.
-
-Examples:
-  quantize validate model-linear-int8/ --against model.safetensors
-  quantize validate q.mlpackage --against f16.mlpackage --inputs data.safetensors --max-kl 0.01
-  quantize validate model-linear-int8/ --against model/ --text test.txt
-  quantize validate model-linear-int8/ --skip-speed --min-cosine 0.999 --quiet && echo good enough")]
-pub(crate) struct Validate {
-    /// An .mlpackage, or an output folder of quantize
-    pub(crate) package: PathBuf,
-    /// What it was made from: an .mlpackage or safetensors
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) against: Option<PathBuf>,
-    /// Who evaluates: reference and cpu, with a comma between; the outputs of the first are compared
-    /// with the source's [default: reference,cpu]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) on: Vec<Engine>,
-    /// Inputs, as safetensors named as for `quantize run` [default: recorded, else drawn]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) inputs: Option<PathBuf>,
-    /// Recorded inputs and outputs [default: STEM.golden.safetensors beside the package]
-    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
-    pub(crate) golden: Option<PathBuf>,
-    /// Only this function
-    #[arg(long, value_name = "NAME")]
-    pub(crate) function: Option<String>,
-    /// Drawn inputs of each function [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) samples: Option<u16>,
-    /// How the reference rounds the quantized package: f32, f16, or ane, which also counts sums beyond
-    /// a Neural Engine's accumulator [default: f32]
-    #[arg(long, value_name = "MODE", value_parser = mode)]
-    pub(crate) mode: Option<Mode>,
-    /// An output whose last dimension (of [N, C, 1, 1] the second) runs over classes; may be repeated
-    #[arg(long, value_name = "NAME")]
-    pub(crate) logits: Vec<String>,
-    /// A plain text for a language model: perplexity of package and source, KL divergence and top-1
-    /// agreement over its tokens
-    #[arg(long, value_name = "FILE")]
-    pub(crate) text: Option<PathBuf>,
-    /// Do not measure time
-    #[arg(long)]
-    pub(crate) skip_speed: bool,
-    /// Keep the document as validation.json in the package's folder, for `quantize inspect`
-    #[arg(long)]
-    pub(crate) save: bool,
-    /// Fail (exit code 1) if a weight, layer or output has a lower cosine
-    #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
-    pub(crate) min_cosine: Option<f64>,
-    /// Fail (exit code 1) if a weight, layer or output is below this SQNR
-    #[arg(long, value_name = "DB", help_heading = "Limits", allow_negative_numbers = true)]
-    pub(crate) min_sqnr: Option<f64>,
-    /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats
-    #[arg(long, value_name = "X", help_heading = "Limits", allow_negative_numbers = true)]
-    pub(crate) max_kl: Option<f64>,
-}
-
-fn whole(word: &str) -> Result<u64, String> {
+/// A number from 0 on.
+pub(super) fn whole(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| "give a whole number from 0 on".into())
 }
 
@@ -673,7 +394,8 @@ fn share(word: &str) -> Result<f64, String> {
     number.ok_or_else(|| "give a number from 0 to 1".into())
 }
 
-fn mode(word: &str) -> Result<Mode, String> {
+/// How a run rounds.
+pub(super) fn mode(word: &str) -> Result<Mode, String> {
     match word.to_ascii_lowercase().as_str() {
         "f32" => Ok(Mode::F32),
         "f16" => Ok(Mode::F16),

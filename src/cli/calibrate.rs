@@ -1,17 +1,76 @@
 //! `quantize calibrate`: activations, counted.
 
-use super::args::{Calibrate, Global};
+use super::args::Global;
 use super::data::{self, Counting};
 use super::screen;
+use clap::Args;
 use rayon::prelude::*;
+use regex::Regex;
 use std::cmp::Ordering;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use twolane::calibrate::{Calibration, Data, Entry, Grid, Model, Moments, Observer};
 use twolane::calibrate::{Range, Statistics, Symmetry};
 use twolane::execute::replace_file;
 use twolane::text::{Column, Table, grouped};
 use twolane::{Error, Result};
+
+/// Activations, counted.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "quantize calibrate [OPTIONS] PACKAGE DATA --out FILE\n       \
+                      quantize calibrate [OPTIONS] --merge FILE... [--out FILE]",
+    after_help = "\
+Counted are the values that linear, conv, matmul, add, pooling and concat take and give, rounded to
+FP16, while the package runs on the CPU. All counts are integers: files of parts of the data, merged,
+are the file of the whole.
+
+DATA is a text file, for which the tokenizer.json beside the package is needed: an encoder is fed
+each line, a language model windows of its context. Or it is a .safetensors or .npz file of the
+function's inputs, with samples along the first axis. Or a folder of PNGs and JPEGs, which become
+inputs as the model's preprocessor_config.json beside the package says.
+
+Shown, worst first, is each value's range, and what INT8 codes on it cost: `dB` is 10 log10(signal / squared
+error), of a symmetric grid and of an asymmetric one; `clipped` is the share of numbers outside;
+`columns` is how much larger the largest column is than the median one (root mean square), for
+values that meet a weight.
+
+Examples:
+  quantize calibrate minilm-float16/ sentences.txt --out minilm.calibration.safetensors
+  quantize calibrate resnet-float16/ pictures/ --out resnet.calibration.safetensors
+  quantize calibrate digits.mlpackage images.safetensors --function fc1_weight --out fc1.safetensors
+  quantize calibrate --merge part1.safetensors part2.safetensors --out whole.safetensors
+  quantize calibrate --merge whole.safetensors --observer percentile:99.99 --json"
+)]
+pub(crate) struct Calibrate {
+    /// A package, or an output folder of quantize; best one in float
+    #[arg(required_unless_present = "merge")]
+    pub(crate) package: Option<PathBuf>,
+    /// A text file, a .safetensors or .npz file of named inputs, or a folder of images
+    #[arg(required_unless_present = "merge")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the counts go
+    #[arg(short, long, value_name = "FILE", required_unless_present = "merge")]
+    pub(crate) out: Option<PathBuf>,
+    /// Merge the counts of one model on several data; of a single file, show them
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["package", "data", "function"])]
+    pub(crate) merge: Vec<PathBuf>,
+    /// The function that takes images, or the rows of a .safetensors or .npz file [default: the
+    /// package's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Also record Σxxᵀ of the layers' inputs, which --gptq quantizes by; of those values alone whose
+    /// names match REGEX. A value of n columns takes 8·n² bytes, and 8192 columns are the most
+    #[arg(long, value_name = "REGEX", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "merge")]
+    pub(crate) hessians: Option<Regex>,
+    /// How ranges are chosen: mse (least squared error), min-max, moving-average (mean of the samples'
+    /// extremes), percentile:99.99 of |x|, or entropy [default: mse]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) observer: Option<Observer>,
+    /// Whose ranges and clipped share are shown: symmetric or asymmetric [default: symmetric]
+    #[arg(long, value_name = "GRID")]
+    pub(crate) grid: Option<Symmetry>,
+}
 
 /// Counts or merges, writes the counts, and shows what follows from them.
 pub(super) fn run(args: &Calibrate, global: &Global) -> anyhow::Result<ExitCode> {

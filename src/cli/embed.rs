@@ -1,7 +1,9 @@
 //! `quantize embed`: texts as vectors, and how near they are.
 
-use super::args::{Embed, Global};
+use super::args::{Global, Ids};
 use super::{screen, tokenizer};
+use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use twolane::embed::{Embedder, cosine};
 use twolane::execute::Engine;
@@ -10,6 +12,34 @@ use twolane::runtime::Mode;
 use twolane::source::Package;
 use twolane::text::{Column, Table};
 use twolane::{Error, Result};
+
+/// Texts as vectors.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A text becomes the package's `sentence_embedding`, which folders of sentence-transformers have, else
+its `pooler_output`. Texts get the folder's own treatment first: its default prompt, lower case where
+it asks for that, the tokens that its tokenizer adds, and no more tokens than it takes.
+
+Examples:
+  quantize embed model-linear-int8/ --text 'a cat' --text 'a kitten' --text 'a house'
+  quantize embed model-linear-int8/ --file questions.txt --json
+  quantize embed model.mlpackage --ids 101,1037,4937,102")]
+pub(crate) struct Embed {
+    /// The package of an encoder, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// A text; needs the tokenizer.json that quantize puts beside the package. May be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Vec<String>,
+    /// More texts, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A text as token ids with commas between, those around it included. May be repeated
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
+    pub(crate) ids: Vec<Ids>,
+    /// Who evaluates: cpu or reference [default: cpu]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+}
 
 /// Texts of which each is compared with each: more make a table that nobody reads, of a size that
 /// grows with the square.

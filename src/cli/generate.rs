@@ -1,10 +1,12 @@
 //! `quantize generate`: a text, continued.
 
-use super::args::{Generate, Global};
+use super::args::{Global, Ids, size, whole};
 use super::screen;
 use super::tokenizer::{self, Pieces};
+use clap::Args;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokenizers::Tokenizer;
@@ -15,6 +17,42 @@ use twolane::model::decoder::ane::Host;
 use twolane::runtime::Mode;
 use twolane::source::Package;
 use twolane::{Error, Result};
+
+/// A text and what follows it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without --temperature the likeliest token is taken each time, and the same text comes out on any
+machine whose arithmetic rounds alike.
+
+Examples:
+  quantize generate model-linear-int8/ --prompt 'Once upon a time'
+  quantize generate model-linear-int8/ --prompt 'The ' --temperature 0.8 --seed 7 --max-tokens 64
+  quantize generate model.mlpackage --ids 1,403,407 --json")]
+pub(crate) struct Generate {
+    /// The package of a language model, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// The text to continue; needs the tokenizer.json that quantize puts beside the package
+    #[arg(long, value_name = "TEXT", required_unless_present = "ids")]
+    pub(crate) prompt: Option<String>,
+    /// The text to continue, as token ids with commas between
+    #[arg(long, value_name = "LIST", conflicts_with = "prompt", allow_negative_numbers = true)]
+    pub(crate) ids: Option<Ids>,
+    /// The most tokens that follow [default: 256, or what fits]
+    #[arg(short = 'n', long, value_name = "N", value_parser = size)]
+    pub(crate) max_tokens: Option<usize>,
+    /// Go on behind the token that ends a text
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+    /// Choose at random, by softmax(logits / T) [default: 0, the likeliest]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub(crate) temperature: Option<f32>,
+    /// The seed of random choices, which --temperature asks for [default: 0]
+    #[arg(long, value_name = "N", requires = "temperature", allow_negative_numbers = true, value_parser = whole)]
+    pub(crate) seed: Option<u64>,
+    /// Who evaluates: cpu or reference [default: cpu]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+}
 
 /// Tokens that follow, if nobody says how many.
 const MOST: usize = 256;

@@ -1,9 +1,10 @@
 //! `quantize inspect`: a finished run, a package, or a validation that was kept.
 
-use super::args::{Global, Inspect};
+use super::args::Global;
 use super::validate::finite;
 use super::{exit, screen};
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use twolane::Error;
 use twolane::formats::mlpackage::MANIFEST_PATH;
@@ -13,6 +14,54 @@ use twolane::report::{Model, Report, TensorReport, Validation, locate};
 use twolane::runtime::{Shapes, specialize};
 use twolane::source::Package;
 use twolane::text::{listed, printable};
+
+/// The reader of reports and packages.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  quantize inspect model-linear-int8/
+  quantize inspect model-linear-int8/ --tensor lm_head.weight
+  quantize inspect model-linear-int8/ --min-sqnr 30 --quiet && echo good enough
+  quantize inspect model-linear-int8/ --model
+  quantize inspect model-linear-int8/ --int8-path
+  quantize inspect model-linear-int8/ --chip M4
+  quantize inspect other.mlpackage")]
+pub(crate) struct Inspect {
+    /// An output folder of quantize or its report.json, to see the report; any .mlpackage, to see what
+    /// it holds; or the validation.json that `quantize validate --save` keeps. With a flag below that is about the report, the .mlpackage in an output folder
+    /// also means its report
+    pub(crate) path: PathBuf,
+    /// Show what the package of an output folder holds (functions, inputs, operations, weights,
+    /// MACs), checked
+    #[arg(long)]
+    pub(crate) model: bool,
+    /// Show which multiplications of the package run in INT8 on hardware that can, and why the others do
+    /// not; which shapes such hardware dislikes; and what is known to go wrong with such packages, each
+    /// with its source
+    #[arg(long, conflicts_with = "model")]
+    pub(crate) int8_path: bool,
+    /// As --int8-path for one chip, `M4` or `A17 Pro`: limits and rules are its own, and the least time of a
+    /// call is predicted from bytes and operations
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) chip: Option<String>,
+    /// One tensor, with its error histogram and clip curve; part of a name will do if it is the
+    /// only one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tensor: Option<String>,
+    /// Fail (exit code 1) if a quantized tensor is below this SQNR
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    pub(crate) min_sqnr: Option<f64>,
+    /// Fail (exit code 1) if a quantized tensor has a lower cosine with its source
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) min_cosine: Option<f64>,
+    /// Fail (exit code 1) if an output has a higher mean KL divergence, in nats, by the validation
+    /// that `quantize validate --save` stored in the folder
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) max_kl: Option<f64>,
+    /// Also write all figures as CSV; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+}
 
 /// The packages that `path` means. Everything that is wrong with one is bad input: then it is told, and
 /// the exit code comes back.

@@ -1,8 +1,9 @@
 //! `quantize inspect --int8-path`: which multiplications of a package run in INT8, and where chains
 //! break.
 
-use super::args::{Global, Inspect};
+use super::args::Global;
 use super::forecast::OnChip;
+use super::inspect::Inspect;
 use super::screen;
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,8 +1,9 @@
 //! `quantize run`: one function of a package, on inputs from a file or on drawn ones.
 
-use super::args::{Global, Run};
+use super::args::{Global, mode};
 use super::screen;
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use twolane::execute::{Engine, Inputs, choose, run as execute, write_outputs};
 use twolane::model::decoder::ane::Host;
@@ -10,6 +11,49 @@ use twolane::report::Outputs;
 use twolane::runtime::Mode;
 use twolane::source::{Package, Source};
 use twolane::{Error, Result};
+
+/// One function, on inputs from a file or on drawn ones.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Inputs are tensors of a safetensors file, whose names say what they are for:
+  [FUNCTION.][stepN.][in.]NAME    an input; without stepN, of every step
+  [FUNCTION.]state.NAME           what a state holds before the first step
+`/` may stand for `.`; other names are left alone. Numbers become the declared types: FP16 is
+rounded to, integers must fit. An image may be [1, C, H, W], [C, H, W], [H, W, C] or [H, W], in the
+channel order that the package declares; its pixels are whole numbers from 0 to 255. An input with
+a default value may be left out. With steps, states are carried from one to the next.
+
+Without --inputs they are drawn, the same on any machine: floating-point numbers nearly standard
+normal, integers over the rows of the table that they choose from (else 0), flags either way; masks
+and angles of a language model for the Neural Engine are those of a text's beginning.
+
+Examples:
+  quantize run model.mlpackage
+  quantize run model.mlpackage --function decode --inputs steps.safetensors --out out.safetensors
+  quantize run model.mlpackage --inputs x.safetensors --mode ane")]
+pub(crate) struct Run {
+    /// An .mlpackage, or an output folder of quantize
+    pub(crate) package: PathBuf,
+    /// Inputs, as safetensors; see below [default: drawn]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Which function [default: the package's own default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Write outputs as safetensors: NAME, of several steps stepN.NAME, and states as final.NAME
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many steps [default: as many as the file has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) steps: Option<u16>,
+    /// Who evaluates: cpu (fast) or reference (the definition) [default: cpu, where it can]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) on: Option<Engine>,
+    /// How the reference rounds: f32 (not at all), f16 (each value of type FP16), ane (so, with the
+    /// accumulator that the Neural Engine is reported to have) [default: f32]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<Mode>,
+}
 
 /// Runs a function, and prints or writes what comes out.
 pub(super) fn run(args: &Run, global: &Global) -> anyhow::Result<ExitCode> {
