@@ -42,6 +42,10 @@ REWRITES = [
 missed = []
 
 
+class NothingToMove(Exception):
+    """`--smooth` found no column that is worth it."""
+
+
 def hold(what, value, limit):
     """Notes a goal that does not hold: `value` must not be below `limit`."""
     if not value >= limit:
@@ -63,6 +67,8 @@ class Model:
 
     def call(self, *words):
         done = subprocess.run([self.quantize, *words], capture_output=True, text=True)
+        if "reads a column worth moving" in done.stderr:
+            raise NothingToMove
         if done.returncode:
             sys.exit(f"{' '.join(words)}\n{done.stderr}")
         return done.stdout
@@ -88,6 +94,15 @@ class Model:
         recounts = {"--smooth", "--equalize"} & set(words)
         given = self.data if recounts else self.counts
         return self.package("linear-int8", "--activations", way, *words, "--calibration", given)
+
+    def w8a8(self, ways):
+        """The packages of these ways, but those where nothing is to be moved."""
+        for way, words in ways:
+            try:
+                package = self.int8(way, words)
+            except NothingToMove:
+                continue
+            yield " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])]), package
 
     def weights_alone(self):
         """W8A16 and W4A16, each also with what data or other weights do to them."""
@@ -145,10 +160,8 @@ def digits(quantize, shared, scratch):
         model.calibrate(model.source, {"x": pixels(calibration["images"])})
         rows += [row(what, model.run(package, steps))[1] for what, package in model.weights_alone()]
         best = None
-        for way, words in [*WAYS, *REWRITES]:
-            package = model.int8(way, words)
+        for what, package in model.w8a8([*WAYS, *REWRITES]):
             share = model.share(package, "all")
-            what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
             correct, line = row(what, model.run(package, steps), f"{share:.1%}", None if best else goal)
             if best is None:
                 best = correct
@@ -193,10 +206,8 @@ def resnet20(quantize, shared, scratch):
 
     rows = [row("FP16 weights and activations", exact)[1]]
     rows += [row(what, model.run(package, steps))[1] for what, package in model.weights_alone()]
-    for n, (way, words) in enumerate([*WAYS, *REWRITES]):
-        package = model.int8(way, words)
+    for n, (what, package) in enumerate(model.w8a8([*WAYS, *REWRITES])):
         share = model.share(package, "all")
-        what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
         agreement, line = row(what, model.run(package, steps), f"{share:.1%}")
         if n == 0:
             hold("resnet20, agreement where the margin exceeds its median", agreement, 0.97)
@@ -219,10 +230,8 @@ def disparity(quantize, _, scratch):
     exact = model.run(source, steps)
     model.calibrate(source, {"x": calibration})
     rows = [[what, f"{decibels(exact, model.run(package, steps)):.1f}"] for what, package in model.weights_alone()]
-    for way, words in [("int8", []), *REWRITES]:
-        package = model.int8(way, words)
-        rows.append([" ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])]),
-                     f"{decibels(exact, model.run(package, steps)):.1f}"])
+    for what, package in model.w8a8([("int8", []), *REWRITES]):
+        rows.append([what, f"{decibels(exact, model.run(package, steps)):.1f}"])
     table("Depthwise separable convolutions, channels of unlike size: noise", ["", "logits SQNR, dB"], rows)
 
 
@@ -264,10 +273,8 @@ def stories260k(quantize, shared, scratch):
     model.calibrate(float16, half, "--hessians")
     better = row("W8A16 `--gptq`", model.package("linear-int8", "--gptq", "--calibration", model.counts))
     hold("stories260k W8A16 by GPTQ, −NLL increase", -better, -0.001)
-    for n, (way, words) in enumerate([*WAYS, ("int8", ["--gptq"])]):
-        package = model.int8(way, words)
+    for n, (what, package) in enumerate(model.w8a8([*WAYS, ("int8", ["--gptq"])])):
         share = model.share(package, "weights")
-        what = " ".join(["W8A8", f"`{way}`", *(f"`{' '.join(words)}`" for _ in words[:1])])
         increase = row(what, package, f"{share:.1%}")
         if n == 0:
             hold("stories260k, share of MACs with weights", share, 0.95)
