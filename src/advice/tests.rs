@@ -1,65 +1,14 @@
 //! Each rule: a function that it finds something in, and its neighbour that it finds nothing in.
 
 use super::*;
-use crate::graph::weight::{Operand, Storage, Weight};
-use crate::graph::{Builder, Constant, DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
+use crate::graph::weight::{Storage, Weight};
+use crate::graph::{Constant, DataType, Dim, SizeRange, Sizes, TensorType, ValueId};
+use crate::int8_path::tests::{Net, linear as coded, zeros};
 
-/// A function under construction, with what it is for.
-struct Net(Builder);
-
-impl Net {
-    fn new() -> Self {
-        Self(Builder::new())
-    }
-
-    fn input(&mut self, name: &str, shape: &[usize]) -> ValueId {
-        let ty = TensorType::fixed(DataType::Float16, shape);
-        self.0.input(name, ty, Sizes::Fixed).unwrap()
-    }
-
-    fn op(&mut self, kind: &str, name: &str, bound: &[(&str, ValueId)]) -> ValueId {
-        self.0.op(kind, name, bound).unwrap()
-    }
-
-    fn constant(&mut self, constant: impl Into<Constant>) -> ValueId {
-        let name = self.0.free("c");
-        self.0.constant(&name, constant).unwrap()
-    }
-
-    fn ints(&mut self, ints: &[i32]) -> ValueId {
-        self.constant(Constant::ints(ints))
-    }
-
-    /// A linear layer `y` with this weight.
-    fn linear(&mut self, x: ValueId, shape: &[usize], storage: Storage) -> ValueId {
-        let weight = self.constant(Weight { shape: shape.to_vec(), storage });
-        self.op("linear", "y", &[("x", x), ("weight", weight)])
-    }
-
-    fn pair(&mut self, x: ValueId) -> ValueId {
-        let scale = half::f16::from_f32(0.1).to_le_bytes();
-        let scale = Weight::dense(Operand::new(DataType::Float16, &[], scale.to_vec()));
-        let (scale, dtype) = (self.constant(scale), self.constant(Constant::text("int8")));
-        let (q, dq) = (self.0.free("q"), self.0.free("dq"));
-        let bound = [("input", x), ("scale", scale), ("output_dtype", dtype)];
-        let codes = self.op("quantize", &q, &bound);
-        self.op("dequantize", &dq, &[("input", codes), ("scale", scale)])
-    }
-
-    fn done(mut self, output: ValueId) -> Function {
-        self.0.output(output, "");
-        self.0.finish()
-    }
-}
-
-fn zeros(dtype: DataType, shape: &[usize]) -> Operand {
-    let bits = shape.iter().product::<usize>() * dtype.bits().unwrap() as usize;
-    Operand::new(dtype, shape, vec![0; bits.div_ceil(8)])
-}
-
-fn coded(dtype: DataType, shape: &[usize], scale: &[usize]) -> Storage {
-    let scale = zeros(DataType::Float16, scale);
-    Storage::Linear { codes: zeros(dtype, shape), scale, offset: None }
+/// A linear layer `y` with this weight.
+fn linear(net: &mut Net, x: ValueId, shape: &[usize], storage: Storage) -> ValueId {
+    let weight = net.constant(Weight { shape: shape.to_vec(), storage });
+    net.op("linear", "y", &[("x", x), ("weight", weight)])
 }
 
 fn int8(shape: &[usize]) -> Storage {
@@ -98,10 +47,10 @@ fn fires(rule: &str, function: &Function) -> bool {
 
 /// A linear layer of 64 x 64 with this weight, its input between a pair if that is asked for.
 fn layer(storage: Storage, pairs: bool) -> Function {
-    let mut net = Net::new();
+    let mut net = Net::empty();
     let x = net.input("x", &[4, 64]);
-    let x = if pairs { net.pair(x) } else { x };
-    let y = net.linear(x, &[64, 64], storage);
+    let x = if pairs { net.pair(x, 0.1) } else { x };
+    let y = linear(&mut net, x, &[64, 64], storage);
     net.done(y)
 }
 
@@ -154,13 +103,13 @@ fn scales_of_channels_behind_a_palette_fail_only_where_they_stay_there() {
 
 /// An input `x` of `[1, 8]` that takes these sizes, normed.
 fn normed(sizes: Sizes) -> Function {
-    let mut net = Net::new();
+    let mut net = Net::empty();
     let dims = match &sizes {
         Sizes::Fixed => vec![Dim::Fixed(1), Dim::Fixed(8)],
         Sizes::Ranges(_) | Sizes::Enumerated(_) => vec![Dim::Flexible, Dim::Fixed(8)],
     };
     let x = net.0.input("x", TensorType::new(DataType::Float16, dims), sizes).unwrap();
-    let axes = net.ints(&[1]);
+    let axes = net.constant(Constant::ints(&[1]));
     let y = net.op("layer_norm", "y", &[("x", x), ("axes", axes)]);
     net.done(y)
 }
@@ -184,7 +133,7 @@ fn flexible_shapes_are_told_and_fixed_ones_are_not() {
 
 /// A function with a state of this last axis, into which it writes so many rows; and a product.
 fn stateful(last: usize, rows: usize, storage: Storage, sizes: Sizes) -> Function {
-    let mut net = Net::new();
+    let mut net = Net::empty();
     let state = TensorType::fixed(DataType::Float16, &[64, last]);
     let state = net.0.state("cache", state).unwrap();
     let dims = match sizes {
@@ -194,11 +143,14 @@ fn stateful(last: usize, rows: usize, storage: Storage, sizes: Sizes) -> Functio
     let x = net.0.input("x", TensorType::new(DataType::Float16, dims), sizes).unwrap();
     let update = net.input("update", &[rows, last]);
     let read = net.op("read_state", "read", &[("input", state)]);
-    let (begin, end) = (net.ints(&[0, 0]), net.ints(&[rows as i32, last as i32]));
+    let (begin, end) = (
+        net.constant(Constant::ints(&[0, 0])),
+        net.constant(Constant::ints(&[rows as i32, last as i32])),
+    );
     let bound = [("x", read), ("update", update), ("begin", begin), ("end", end)];
     let written = net.op("slice_update", "written", &bound);
     net.0.effect("write_state", "write", &[("input", state), ("data", written)]).unwrap();
-    let y = net.linear(x, &[64, 64], storage);
+    let y = linear(&mut net, x, &[64, 64], storage);
     net.done(y)
 }
 
@@ -225,7 +177,7 @@ fn states_are_told_by_their_rows_and_by_what_stands_beside() {
 #[test]
 fn operations_that_went_wrong_are_told() {
     let log = |softmax: bool| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let x = net.input("x", &[1, 32]);
         let axis = net.constant(Constant::int(1));
         let p = match softmax {
@@ -238,11 +190,11 @@ fn operations_that_went_wrong_are_told() {
     assert!(fires("log-softmax", &log(true)));
     assert!(!fires("log-softmax", &log(false)));
     let gate = |behind: bool| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let (a, b) = (net.input("a", &[4, 64]), net.input("b", &[4, 64]));
-        let b = net.pair(b);
+        let b = net.pair(b, 0.1);
         let product = net.op("mul", "gate", &[("x", a), ("y", b)]);
-        let y = if behind { net.pair(product) } else { product };
+        let y = if behind { net.pair(product, 0.1) } else { product };
         net.done(y)
     };
     assert!(fires("gate-between-pairs", &gate(true)));
@@ -251,9 +203,9 @@ fn operations_that_went_wrong_are_told() {
 
 /// A linear layer of so many outputs.
 fn outputs(channels: usize) -> Function {
-    let mut net = Net::new();
+    let mut net = Net::empty();
     let x = net.input("x", &[4, 64]);
-    let y = net.linear(x, &[channels, 64], int8(&[channels, 64]));
+    let y = linear(&mut net, x, &[channels, 64], int8(&[channels, 64]));
     net.done(y)
 }
 
@@ -284,20 +236,20 @@ fn channels_are_told_what_padding_costs() {
 #[test]
 fn shapes_beyond_a_limit_are_told_and_those_at_it_are_not() {
     let unary = |shape: &[usize]| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let x = net.input("x", shape);
         let y = net.op("relu", "y", &[("x", x)]);
         net.done(y)
     };
     let best = |size: usize| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let x = net.input("x", &[1, size]);
         let axis = net.constant(Constant::int(-1));
         let y = net.op("reduce_argmax", "y", &[("x", x), ("axis", axis)]);
         net.done(y)
     };
     let conv = |width: usize| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let x = net.input("x", &[1, 16, 32, 32]);
         let shape = [16, 16, 1, width];
         let weight = Storage::Dense(zeros(DataType::Float16, &shape));
@@ -306,9 +258,9 @@ fn shapes_beyond_a_limit_are_told_and_those_at_it_are_not() {
         net.done(y)
     };
     let wide = |rows: usize| {
-        let mut net = Net::new();
+        let mut net = Net::empty();
         let x = net.input("x", &[rows, 64]);
-        let y = net.linear(x, &[64, 64], int8(&[64, 64]));
+        let y = linear(&mut net, x, &[64, 64], int8(&[64, 64]));
         net.done(y)
     };
     #[rustfmt::skip]
@@ -351,7 +303,7 @@ fn every_rule_has_a_name_of_its_own_a_source_and_a_line_in_the_docs() {
 
 #[test]
 fn repeated_layers_are_one_remark() {
-    let mut net = Net::new();
+    let mut net = Net::empty();
     let mut x = net.input("x", &[4, 64]);
     for layer in 0..3 {
         let shape = [64, 64];

@@ -30,7 +30,7 @@ mod program;
 mod reason;
 mod shares;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod walk;
 mod weight;

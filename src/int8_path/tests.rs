@@ -5,36 +5,40 @@ use crate::graph::weight::{Operand, Storage, Weight};
 use crate::graph::{Builder, Constant, DataType, Sizes, TensorType, ValueId};
 
 /// A function under construction.
-pub(super) struct Net(Builder);
+pub(crate) struct Net(pub(crate) Builder);
 
 impl Net {
+    pub(crate) fn empty() -> Self {
+        Self(Builder::new())
+    }
+
     /// With an input `x` of this shape.
-    pub(super) fn new(shape: &[usize]) -> (Self, ValueId) {
-        let mut net = Self(Builder::new());
+    pub(crate) fn new(shape: &[usize]) -> (Self, ValueId) {
+        let mut net = Self::empty();
         let x = net.input("x", shape);
         (net, x)
     }
 
-    pub(super) fn input(&mut self, name: &str, shape: &[usize]) -> ValueId {
+    pub(crate) fn input(&mut self, name: &str, shape: &[usize]) -> ValueId {
         let ty = TensorType::fixed(DataType::Float16, shape);
         self.0.input(name, ty, Sizes::Fixed).unwrap()
     }
 
-    pub(super) fn op(&mut self, kind: &str, name: &str, bound: &[(&str, ValueId)]) -> ValueId {
+    pub(crate) fn op(&mut self, kind: &str, name: &str, bound: &[(&str, ValueId)]) -> ValueId {
         self.0.op(kind, name, bound).unwrap()
     }
 
-    pub(super) fn constant(&mut self, constant: impl Into<Constant>) -> ValueId {
+    pub(crate) fn constant(&mut self, constant: impl Into<Constant>) -> ValueId {
         let name = self.0.free("c");
         self.0.constant(&name, constant).unwrap()
     }
 
-    pub(super) fn weight(&mut self, shape: &[usize], storage: Storage) -> ValueId {
+    pub(crate) fn weight(&mut self, shape: &[usize], storage: Storage) -> ValueId {
         self.constant(Weight { shape: shape.to_vec(), storage })
     }
 
     /// `x` between `quantize` and `dequantize`.
-    pub(super) fn pair(&mut self, x: ValueId, scale: f32) -> ValueId {
+    pub(crate) fn pair(&mut self, x: ValueId, scale: f32) -> ValueId {
         let scale = half::f16::from_f32(scale).to_le_bytes();
         let scale = Weight::dense(Operand::new(DataType::Float16, &[], scale.to_vec()));
         let (scale, dtype) = (self.constant(scale), self.constant(Constant::text("int8")));
@@ -45,18 +49,18 @@ impl Net {
     }
 
     /// A linear layer of `[out, inside]` INT8 codes.
-    pub(super) fn linear(&mut self, name: &str, x: ValueId, [out, inside]: [usize; 2]) -> ValueId {
+    pub(crate) fn linear(&mut self, name: &str, x: ValueId, [out, inside]: [usize; 2]) -> ValueId {
         let weight = self.weight(&[out, inside], int8(&[out, inside], &[out, 1]));
         self.op("linear", name, &[("x", x), ("weight", weight)])
     }
 
-    pub(super) fn done(mut self, output: ValueId) -> Function {
+    pub(crate) fn done(mut self, output: ValueId) -> Function {
         self.0.output(output, "");
         self.0.finish()
     }
 }
 
-fn zeros(dtype: DataType, shape: &[usize]) -> Operand {
+pub(crate) fn zeros(dtype: DataType, shape: &[usize]) -> Operand {
     let bits = shape.iter().product::<usize>() * dtype.bits().unwrap() as usize;
     Operand::new(dtype, shape, vec![0; bits.div_ceil(8)])
 }
@@ -66,7 +70,8 @@ pub(super) fn int8(shape: &[usize], scale: &[usize]) -> Storage {
     linear(DataType::Int8, shape, scale)
 }
 
-fn linear(dtype: DataType, shape: &[usize], scale: &[usize]) -> Storage {
+/// Codes of this type with scales of this shape.
+pub(crate) fn linear(dtype: DataType, shape: &[usize], scale: &[usize]) -> Storage {
     let scale = zeros(DataType::Float16, scale);
     Storage::Linear { codes: zeros(dtype, shape), scale, offset: None }
 }

@@ -114,7 +114,8 @@ impl InPackage {
 }
 
 impl Summary {
-    /// `INT8 path of main: 95.2 % of MACs (...); it ends at layers_*_softmax (softmax, 6 times)`.
+    /// `INT8 path of main: 95.2 % of MACs (...); float at layers_*_softmax (softmax, 6 times)`. Where nothing
+    /// is INT8, no break is named: every layer would be one.
     fn in_words(&self) -> String {
         let name = printable(&self.function);
         let Some(share) = self.int8_share else {
@@ -125,6 +126,9 @@ impl Summary {
             percent(Some(share)),
             self.shares.all.in_words()
         );
+        if share == 0.0 {
+            return out;
+        }
         let named = self.breaks.iter().take(NAMED).map(|found| {
             let times = match found.times {
                 1 => String::new(),
